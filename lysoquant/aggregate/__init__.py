@@ -1,0 +1,1 @@
+"""Stage ``aggregate``: see ``docs/architecture.md``."""

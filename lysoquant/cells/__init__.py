@@ -1,0 +1,1 @@
+"""Stage ``cells``: see ``docs/architecture.md``."""

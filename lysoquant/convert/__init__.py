@@ -1,0 +1,1 @@
+"""Stage ``convert``: see ``docs/architecture.md``."""

@@ -1,0 +1,52 @@
+"""Settings of convert."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lysoquant.params import Params
+from lysoquant.vocabulary import NgffVersion
+
+
+class ConvertParams(Params):
+    """From raw images to one OME-Zarr store a plate."""
+
+    ngff_version: NgffVersion = "0.5"
+    """OME-Zarr version: "0.5" (Zarr v3, one shard a plane) or "0.4" (Zarr v2, for OMERO)."""
+    pyramid_levels: Annotated[int, Field(ge=1, le=8)] = 3
+    """Resolution levels of every image and label image, each half the one before."""
+    chunk_px: Annotated[int, Field(ge=64, le=4096)] = 512
+    """Edge of a chunk in pixels; a shard always holds one whole plane."""
+    z: Literal["projection"] | Annotated[int, Field(ge=1)] = "projection"
+    """Plane to analyse: the instrument's own projection, or a plane number counted from 1."""
+    timepoint: Annotated[int, Field(ge=1)] = 1
+    """Time point to analyse, counted from 1."""
+    max_saturated_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """A field with a larger share of saturated pixels in any channel is flagged."""
+
+
+class PlateSource(Params):
+    """Where a raw plate lies and how it is read: one row of `plates.tsv`."""
+
+    plate: str
+    """Plate name: letters, digits, dot, dash and underscore."""
+    path: str
+    """The raw plate's folder (or one image file), absolute or relative to the project."""
+    format: Literal["imagexpress", "tiff"]
+    """imagexpress: MetaXpress export with its .HTD file; tiff: (OME-)TIFF files by `pattern`."""
+    pattern: str | None = None
+    """tiff only: regular expression on file names with groups well (or row and column), field, channel, z, time."""
+    pixel_size_um: Annotated[float, Field(gt=0)] | None = None
+    """Pixel size; empty: as the images' own metadata say."""
+    channel_names: str | None = None
+    """tiff only: channel labels separated by ";" in the order of the files' channel axis; empty: as the files say."""
+
+
+class ConvertSettings(Params):
+    """All that convert's result depends on besides the raw files."""
+
+    source: PlateSource
+    params: ConvertParams
+    on_bad_field: Literal["flag", "fail"] = "flag"

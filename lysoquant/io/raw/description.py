@@ -1,0 +1,82 @@
+"""What a raw plate is, whatever instrument wrote it: the one form that readers give and convert follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Where the pixels of one channel of one field lie.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The image file.
+    index : tuple of int or None
+        Index of the plane within the file's array, leading axes only (all but Y, X); None for a file of one plane.
+    """
+
+    path: Path
+    index: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """One acquired position of a well.
+
+    Attributes
+    ----------
+    name : str
+        The instrument's own name of the position (``s1``, ``f02``).
+    planes : mapping of str to Plane
+        One plane a channel label. A channel may be missing: see `problems`.
+    problems : sequence of str
+        Why the field can't be used as it is (missing channel, duplicate file): one line each, with the remedy.
+    """
+
+    name: str
+    planes: Mapping[str, Plane]
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class RawPlate:
+    """A raw plate.
+
+    Attributes
+    ----------
+    name : str
+        The instrument's own name of the plate, not yet safe as a folder name.
+    format : str
+        ``imagexpress`` or ``tiff``.
+    channels : sequence of str
+        Channel labels in acquisition order; every one occurs in at least one field.
+    wells : mapping of str to sequence of Field
+        Fields by canonical well name, in reading order; the position in the sequence is the NGFF path.
+        A well that was declared but has no image is there with its fields' `problems`.
+    n_rows, n_columns : int
+        Size of the plate (8 x 12, 16 x 24, 32 x 48, or smaller formats), large enough for every well.
+    pixel_size_um : float or None
+        Pixel size as the plate's own metadata say; None where they say nothing.
+    shape : tuple of int
+        (Y, X) of the plate's first readable image.
+    notes : sequence of str
+        What a person should know: choices made, oddities passed over (never in silence).
+    """
+
+    name: str
+    format: str
+    channels: Sequence[str]
+    wells: Mapping[str, Sequence[Field]]
+    n_rows: int
+    n_columns: int
+    pixel_size_um: float | None
+    shape: tuple[int, int]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def files(self, well: str) -> list[Path]:
+        """All files of a well, sorted, each once."""
+        return sorted({plane.path for position in self.wells[well] for plane in position.planes.values()})

@@ -1,0 +1,65 @@
+"""Where everything of a project lies. No other module joins these paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one project.
+
+    Parameters
+    ----------
+    project : pathlib.Path
+        The project folder (holds ``config/``).
+    results : pathlib.Path
+        The results folder; ``project / "results"`` unless the configuration says otherwise.
+    """
+
+    project: Path
+    results: Path
+
+    def plate_folder(self, plate: str) -> Path:
+        return self.results / plate
+
+    def plate_store(self, plate: str) -> Path:
+        """The plate's OME-Zarr store."""
+        return self.results / plate / f"{plate}.zarr"
+
+    def batch_record(self, plate: str, stage: str, batch: str) -> Path:
+        """The small JSON that the workflow tracks: one stage, one batch of wells."""
+        return self.results / plate / "records" / stage / f"{batch}.json"
+
+    def project_record(self, stage: str) -> Path:
+        """Record of a stage that runs once a project (aggregate, report)."""
+        return self.results / "records" / f"{stage}.json"
+
+    def plate_record(self, plate: str) -> Path:
+        """Record of the plate and well metadata that convert writes before any pixel."""
+        return self.results / plate / "records" / "convert" / "plate.json"
+
+    def well_record(self, plate: str, stage: str, well: str) -> Path:
+        """What a stage did to one well; lets a stage skip wells that did not change."""
+        return self.results / plate / "records" / stage / "wells" / f"{well}.json"
+
+    def raw_record(self, plate: str, batch: str) -> Path:
+        """Identity of the raw files of a batch of wells, kept up to date when the DAG is built."""
+        return self.results / plate / "records" / "raw" / f"{batch}.json"
+
+    def well_tables(self, plate: str, well: str) -> Path:
+        """Folder of a well's part tables, written by measure."""
+        return self.results / plate / "measure" / well
+
+    @property
+    def tables(self) -> Path:
+        return self.results / "tables"
+
+    @property
+    def report(self) -> Path:
+        return self.results / "report" / "index.html"
+
+    def relative(self, path: Path) -> str:
+        """A path as records name it: relative to the results where it lies inside them."""
+        return path.relative_to(self.results).as_posix() if path.is_relative_to(self.results) else path.as_posix()

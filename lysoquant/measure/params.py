@@ -1,0 +1,35 @@
+"""Settings of measure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lysoquant.channels import Channels
+from lysoquant.params import Params
+from lysoquant.units import MIN_AREA_UM2
+
+
+class MeasureParams(Params):
+    """Measurements of endolysosomes and cells."""
+
+    min_area_um2: Annotated[float, Field(ge=0)] = MIN_AREA_UM2
+    """Smaller endolysosomes are not counted (the paper's smallest annotated one)."""
+    rim_width_um: Annotated[float, Field(gt=0)] = 0.2
+    """Width of the band inside a region's outline that counts as rim; the rest is lumen."""
+
+
+class MeasureSettings(Params):
+    """All that measure's result depends on besides images and label images."""
+
+    channels: Channels
+    params: MeasureParams
+    on_bad_field: Literal["flag", "fail"] = "flag"
+
+
+class DaskSettings(Params):
+    """Where measurements run. Results do not depend on it."""
+
+    scheduler: str = "processes"
+    """processes: a pool of one process a core; threads; or the address of a running scheduler, such as tcp://host:8786."""

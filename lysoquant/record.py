@@ -1,0 +1,284 @@
+"""Records: what a stage read, wrote and was told, and the one driver that skips unchanged wells.
+
+Two files. A *well record* says what a stage did to one well and under which key; the stage itself
+compares keys and redoes only wells whose key changed. A *batch record* is the sum of its wells'
+records and the only thing that the workflow tracks. Both are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from lysoquant import __version__
+from lysoquant.errors import StageError
+from lysoquant.layout import Layout
+from lysoquant.progress import Progress
+from lysoquant.source import source_digest
+from lysoquant.vocabulary import FAILED, FIELD_STATUSES, FLAGGED, OK
+
+Json = dict[str, Any]
+
+_VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask", "snakemake")
+
+
+class ArrayLike(Protocol):
+    """What :func:`digest_array` needs of an array, so that this module needs no numpy."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def tobytes(self) -> bytes: ...
+
+
+def digest_bytes(*parts: bytes) -> str:
+    """SHA-256 of the parts, each preceded by its length, as 64 hex digits."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(len(part).to_bytes(8, "big"))
+        sha.update(part)
+    return sha.hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form (sorted keys, no blanks)."""
+    return digest_bytes(canonical_json(value).encode())
+
+
+def canonical_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_array(array: ArrayLike) -> str:
+    """SHA-256 of an array's shape, dtype and values (C order)."""
+    return digest_bytes(repr(tuple(array.shape)).encode(), array.dtype.str.encode(), array.tobytes())
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write a file whole or not at all, surviving a kill at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with partial.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(partial, path)
+
+
+def write_json(path: Path, value: Json) -> None:
+    write_text_atomic(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Json | None:
+    """A JSON object, or None where the file is absent or damaged (then its well is redone)."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in a result."""
+    found = {"lysoquant": __version__, "python": platform.python_version()}
+    for name in _VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def field_report(index: int, *, status: str = OK, reasons: Sequence[str] = (), **values: float | int) -> Json:
+    """What a stage has to say of one field; ``values`` become columns of ``fields.parquet``."""
+    if status not in FIELD_STATUSES:
+        raise ValueError(f"status {status!r} is not one of {FIELD_STATUSES}")
+    return {"field": index, "status": status, "reasons": list(reasons), **values}
+
+
+def merge_field_reports(reports: Iterable[Json]) -> Json:
+    """One report a field from those of several stages: worst status, all reasons, all values."""
+    merged: Json = {"status": OK, "reasons": []}
+    for report in reports:
+        merged |= {key: value for key, value in report.items() if key not in ("status", "reasons")}
+        merged["status"] = max(merged["status"], report["status"], key=FIELD_STATUSES.index)
+        merged["reasons"] += [reason for reason in report["reasons"] if reason not in merged["reasons"]]
+    return merged
+
+
+def failed_field(index: int, error: Exception, *, on_bad_field: str, where: str) -> Json:
+    """The report of a field that failed; raises instead under ``on_bad_field: fail``.
+
+    Parameters
+    ----------
+    where : str
+        Plate, well and field, for the message of the error.
+    """
+    if on_bad_field == "fail":
+        raise StageError(
+            f"{where}: {error} (on_bad_field is 'fail'; set it to 'flag' to record the field as failed and go on)"
+        ) from error
+    return field_report(index, status=FAILED, reasons=[str(error)])
+
+
+@dataclass
+class WellOutcome:
+    """What a stage made of one well.
+
+    Attributes
+    ----------
+    digest : str
+        Digest of the content that was written: it, not a time, decides what runs downstream.
+    wrote, read : list of str
+        Paths, relative to the results folder where they lie inside it.
+    counts : dict
+        Whole numbers worth keeping: planes, cells, tiles, model calls, regions.
+    fields : list of dict
+        One :func:`field_report` a field.
+    extra : dict
+        Anything else for the record (not part of the digest).
+    """
+
+    digest: str
+    wrote: list[str] = field(default_factory=list)
+    read: list[Any] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    fields: list[Json] = field(default_factory=list)
+    extra: Json = field(default_factory=dict)
+
+
+def require_wells(layout: Layout, plate: str, stage: str, wells: Sequence[str]) -> dict[str, Json]:
+    """Upstream well records by well.
+
+    Raises
+    ------
+    StageError
+        If a well has no record of that stage yet.
+    """
+    records = {well: read_json(layout.well_record(plate, stage, well)) for well in wells}
+    missing = [well for well, record in records.items() if record is None]
+    if missing:
+        raise StageError(
+            f"plate {plate}: no {stage} record of well {', '.join(missing[:5])}"
+            f"{' ...' if len(missing) > 5 else ''}; run `lysoquant {stage} PROJECT --plate {plate}` first"
+        )
+    return {well: record for well, record in records.items() if record is not None}
+
+
+def run_batch(
+    *,
+    stage: str,
+    layout: Layout,
+    plate: str,
+    wells: Sequence[str],
+    parameters: Json,
+    inputs: Mapping[str, Json],
+    work: Callable[[list[str]], Iterator[tuple[str, WellOutcome]]],
+    record: Path,
+    model_sha256: str | None = None,
+) -> Json:
+    """Do a stage for the wells of one batch whose key changed; leave their and the batch's record.
+
+    The key of a well is everything its result depends on: parameters, digests of its inputs, the
+    model, and the stage's own source. A well record is removed before its well is begun and written
+    after the last of its output, so a killed run never leaves a half-written well that looks whole.
+
+    Parameters
+    ----------
+    inputs : mapping of well to dict
+        Digests of what the stage reads for each well.
+    work : callable
+        Takes the wells to do and yields ``(well, outcome)`` as each is finished.
+
+    Returns
+    -------
+    dict
+        The batch record.
+    """
+    code = source_digest(stage)
+    settings: Json = {"parameters": parameters, "model_sha256": model_sha256, "code": code}
+    keys = {well: digest_json(settings | {"inputs": inputs[well]}) for well in wells}
+    current: dict[str, Json] = {}
+    for well in wells:
+        old = read_json(layout.well_record(plate, stage, well))
+        if old is not None and old.get("key") == keys[well] and _outputs_exist(layout, old):
+            current[well] = old
+    todo = [well for well in wells if well not in current]
+    for well in todo:
+        layout.well_record(plate, stage, well).unlink(missing_ok=True)
+    with Progress(f"{stage} {plate}", total=len(wells), done=len(current)) as progress:
+        started = time.perf_counter()
+        for well, outcome in work(todo) if todo else ():
+            seconds = time.perf_counter() - started
+            current[well] = {
+                "stage": stage,
+                "plate": plate,
+                "well": well,
+                "key": keys[well],
+                "inputs": inputs[well],
+                **settings,
+                "digest": digest_json({"content": outcome.digest, "fields": outcome.fields}),
+                "read": outcome.read,
+                "wrote": outcome.wrote,
+                "counts": outcome.counts,
+                "fields": outcome.fields,
+                "seconds": round(seconds, 3),
+                "versions": versions(),
+                **outcome.extra,
+            }
+            write_json(layout.well_record(plate, stage, well), current[well])
+            progress.advance(note=_well_note(well, outcome))
+            started = time.perf_counter()
+    unfinished = [well for well in wells if well not in current]
+    if unfinished:
+        raise StageError(f"{stage} of plate {plate} left no outcome for well {', '.join(unfinished)}")
+    batch: Json = {"stage": stage, "plate": plate, "wells": {well: current[well] for well in wells}}
+    write_json(record, batch)
+    return batch
+
+
+def _outputs_exist(layout: Layout, record: Json) -> bool:
+    return all((layout.results / path).exists() for path in record.get("wrote", ()))
+
+
+def _well_note(well: str, outcome: WellOutcome) -> str:
+    bad = sum(report["status"] == FAILED for report in outcome.fields)
+    flagged = sum(report["status"] == FLAGGED for report in outcome.fields)
+    parts = [well, *(f"{count} {name}" for name, count in outcome.counts.items())]
+    parts += [f"{bad} failed"] * bool(bad) + [f"{flagged} flagged"] * bool(flagged)
+    return ", ".join(parts)
+
+
+__all__ = [
+    "Json",
+    "WellOutcome",
+    "canonical_json",
+    "digest_array",
+    "digest_bytes",
+    "digest_file",
+    "digest_json",
+    "failed_field",
+    "field_report",
+    "merge_field_reports",
+    "read_json",
+    "require_wells",
+    "run_batch",
+    "versions",
+    "write_json",
+    "write_text_atomic",
+]

@@ -1,0 +1,1 @@
+"""Stage ``segment``: see ``docs/architecture.md``."""
