@@ -36,6 +36,10 @@ class Layout:
         """Record of a stage that runs once a project (aggregate, report)."""
         return self.results / "records" / f"{stage}.json"
 
+    def project_work_record(self, stage: str) -> Path:
+        """What a stage that runs once a project did; stays when the workflow removes its output, the record above."""
+        return self.results / "records" / stage / "project.json"
+
     def plate_record(self, plate: str) -> Path:
         """Record of the plate and well metadata that convert writes before any pixel."""
         return self.results / plate / "records" / "convert" / "plate.json"
@@ -59,6 +63,15 @@ class Layout:
     @property
     def report(self) -> Path:
         return self.results / "report" / "index.html"
+
+    @property
+    def logs(self) -> Path:
+        """What the workflow and its jobs said."""
+        return self.results / "logs"
+
+    def log(self, stage: str, job: str) -> Path:
+        """The log of one job; ``job`` is ``<plate>.<batch>``, or the stage itself where it runs once a project."""
+        return self.logs / stage / f"{job}.log"
 
     def relative(self, path: Path) -> str:
         """A path as records name it: relative to the results where it lies inside them."""

@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Params(BaseModel):
-    """Settings of one concern. Values are checked strictly; unknown keys are errors."""
+    """Settings of one concern. Values are checked strictly; numbers are finite; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -15,7 +15,7 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).parent
 
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {
-    "convert": ("convert", "io/raw", "io/store.py"),
+    "convert": ("convert", "io/raw", "io/store.py", "io/pyramid.py"),
     "cells": ("cells", "io/rois.py"),
     "segment": ("segment", "model"),
     "measure": ("measure",),

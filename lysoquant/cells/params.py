@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from lysoquant.cells.template import check_template
 from lysoquant.channels import Channels
 from lysoquant.params import Params
 
@@ -14,7 +15,7 @@ class CellsParams(Params):
     """Finding the cells of a field."""
 
     method: Literal["watershed", "rois", "labels", "field"] = "watershed"
-    """watershed: from nuclei; rois: ImageJ ROI zips; labels: label images made elsewhere; field: the whole field is one cell."""
+    """watershed: from nuclei; rois: ImageJ ROI zips; labels: label images made elsewhere; field: one cell a field."""
     boundary: Literal["cargo", "lysosome", "both"] = "both"
     """watershed: channel role whose signal bounds the cells (both: their sum)."""
     nucleus_diameter_um: Annotated[float, Field(gt=0)] = 12.0
@@ -26,7 +27,16 @@ class CellsParams(Params):
     max_radius_um: Annotated[float, Field(gt=0)] = 30.0
     """watershed: a cell reaches at most this far from its nucleus."""
     path: str = ""
-    """rois and labels: file for each field, with {plate}, {well}, {row}, {column} and {field} filled in; relative to the project."""
+    """rois and labels: each field's file in the project; {plate}, {well}, {row}, {column}, {field} (from 0) filled in."""
+
+    @model_validator(mode="after")
+    def _path_fits_method(self) -> Self:
+        check_template(self.path)
+        if self.method in ("rois", "labels") and not self.path:
+            raise ValueError(
+                f"method '{self.method}' needs `path`, the file of each field, such as outlines/{{well}}_{{field}}.zip"
+            )
+        return self
 
 
 class CellsSettings(Params):

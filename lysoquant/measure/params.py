@@ -31,5 +31,5 @@ class MeasureSettings(Params):
 class DaskSettings(Params):
     """Where measurements run. Results do not depend on it."""
 
-    scheduler: str = "processes"
+    scheduler: Annotated[str, Field(pattern=r"^(processes|threads|[a-z]+://\S+)$")] = "processes"
     """processes: a pool of one process a core; threads; or the address of a running scheduler, such as tcp://host:8786."""

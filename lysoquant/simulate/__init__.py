@@ -1,1 +1,1 @@
-
+"""Simulated fields and plates with their truth."""

@@ -1,1 +1,1 @@
-
+"""Training of the network on simulated scenes."""

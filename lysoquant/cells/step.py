@@ -1,0 +1,218 @@
+"""The cells stage: a label image ``cells`` for every field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lysoquant.cells.params import CellsSettings
+from lysoquant.cells.template import fill_template
+from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei
+from lysoquant.errors import FieldError, InputError
+from lysoquant.io.rois import read_cell_rois, read_label_image
+from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.layout import Layout
+from lysoquant.record import (
+    Json,
+    WellOutcome,
+    digest_array,
+    digest_file,
+    digest_json,
+    failed_field,
+    field_report,
+    require_wells,
+    run_batch,
+)
+from lysoquant.vocabulary import CELLS, FAILED, FLAGGED, OK
+
+Labels = npt.NDArray[np.uint32]
+
+_NO_CELLS = {
+    "watershed": "no nucleus with a cell around it stands out; look at the nucleus channel and at "
+    "`cells.nucleus_diameter_um`, `cells.min_nucleus_area_um2` and `cells.min_cell_area_um2`",
+    "rois": "no ROI encloses a pixel of the image; draw the ROIs on this field at full size",
+    "labels": "the label image is all background; check the file",
+    "field": "the field has no pixels; convert it again",
+}
+
+
+def run(
+    *, layout: Layout, plate: str, wells: Sequence[str], settings: CellsSettings, record: Path, cores: int = 1
+) -> Json:
+    """Find the cells of a batch of wells and write the label image ``cells`` of every field.
+
+    Parameters
+    ----------
+    layout : Layout
+        Paths of the project.
+    plate : str
+        Plate name.
+    wells : sequence of str
+        Canonical well names.
+    settings : CellsSettings
+        Method, its parameters and channel roles.
+    record : pathlib.Path
+        The batch record to write.
+    cores : int
+        Fields done at the same time. Results do not depend on it.
+
+    Returns
+    -------
+    dict
+        The batch record. A field's report has ``n_cells`` and ``n_border_cells``.
+
+    Raises
+    ------
+    InputError
+        If the method needs a nucleus channel and there is none, or fields would share one outline file.
+    StageError
+        If convert has not done a well, or a field is bad under ``on_bad_field: fail``.
+    PlateError
+        If there is no store.
+    """
+    params = settings.params
+    if params.method == "watershed" and settings.channels.nucleus is None:
+        raise InputError(
+            "cells.method 'watershed' needs a nucleus channel and channels.nucleus is empty; name the channel, or set "
+            "cells.method to 'rois' (ImageJ ROIs), 'labels' (label images) or 'field' (the field is one cell)"
+        )
+    upstream = require_wells(layout, plate, "convert", wells)
+    store = PlateStore.open(layout.plate_store(plate))
+    by_file = params.method in ("rois", "labels")
+    names = {well: _file_names(store, settings, plate, well) if by_file else [] for well in wells}
+    _refuse_shared_files(names)
+
+    def do_field(well: str, index: int) -> tuple[Json, str]:
+        field = store.field(well, index)
+        path = layout.project / names[well][index] if by_file else None
+        lost = any(report["field"] == index and report["status"] == FAILED for report in upstream[well]["fields"])
+        labels, report = _do_field(field, index, settings, path, lost=lost, where=f"plate {plate}, field {field.name}")
+        field.write_label(CELLS, labels)
+        return report, digest_array(labels)
+
+    def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
+        with ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
+            try:
+                done = {well: [pool.submit(do_field, well, i) for i in range(store.n_fields(well))] for well in todo}
+                for well in todo:
+                    reports, digests = zip(*(future.result() for future in done.pop(well)), strict=True)
+                    paths = [store.field(well, index).path for index in range(len(reports))]
+                    yield well, _outcome(layout, paths, names[well], reports, digests)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    return run_batch(
+        stage="cells",
+        layout=layout,
+        plate=plate,
+        wells=wells,
+        parameters=settings.model_dump(mode="json"),
+        inputs={well: _inputs(layout, upstream[well], names[well]) for well in wells},
+        work=work,
+        record=record,
+    )
+
+
+def _file_names(store: PlateStore, settings: CellsSettings, plate: str, well: str) -> list[str]:
+    template = settings.params.path
+    return [fill_template(template, plate=plate, well=well, field=index) for index in range(store.n_fields(well))]
+
+
+def _refuse_shared_files(names: dict[str, list[str]]) -> None:
+    owners: dict[str, str] = {}
+    for well, files in names.items():
+        for index, name in enumerate(files):
+            first = owners.setdefault(name, f"{well}/{index}")
+            if first != f"{well}/{index}":
+                raise InputError(
+                    f"cells.path gives {name!r} for field {first} and for field {well}/{index}; "
+                    "put {well} and {field} into it, so that each field has its own file"
+                )
+
+
+def _inputs(layout: Layout, convert: Json, names: Sequence[str]) -> Json:
+    files = {name: _digest(layout.project / name) for name in names}
+    return {"convert": convert["digest"], **({"files": files} if files else {})}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_file(path) if path.is_file() else "absent"
+    except OSError:
+        return "unreadable"
+
+
+def _do_field(
+    field: FieldStore, index: int, settings: CellsSettings, path: Path | None, *, lost: bool, where: str
+) -> tuple[Labels, Json]:
+    empty = np.zeros(field.shape, np.uint32)
+    if lost:
+        # convert's own report says why; the label image is there so that the plate stays whole for viewers.
+        return empty, field_report(index, n_cells=0, n_border_cells=0)
+    try:
+        labels, reasons = _find(field, settings, path)
+    except FieldError as error:
+        report = failed_field(index, error, on_bad_field=settings.on_bad_field, where=where)
+        return empty, report | {"n_cells": 0, "n_border_cells": 0}
+    n_cells = len(np.unique(labels[labels > 0]))
+    if not n_cells:
+        reasons = [*reasons, f"no cells found: {_NO_CELLS[settings.params.method]}"]
+    status = FLAGGED if reasons else OK
+    return labels, field_report(
+        index, status=status, reasons=reasons, n_cells=n_cells, n_border_cells=_n_at_border(labels)
+    )
+
+
+def _find(field: FieldStore, settings: CellsSettings, path: Path | None) -> tuple[Labels, list[str]]:
+    if path is not None:
+        if not path.is_file():
+            raise FieldError(
+                f"no cell outlines at {path}; put the file there, correct cells.path or choose another cells.method"
+            )
+        read = read_cell_rois if settings.params.method == "rois" else read_label_image
+        return read(path, shape=field.shape)
+    if settings.params.method == "field":
+        return np.ones(field.shape, np.uint32), []
+    return _watershed(field, settings), []
+
+
+def _watershed(field: FieldStore, settings: CellsSettings) -> Labels:
+    params, channels = settings.params, settings.channels.by_role()
+    pixel_size_um = field.pixel_size_um
+    if not pixel_size_um > 0:
+        raise FieldError(f"field {field.name} has no pixel size; give `pixel_size_um` in plates.tsv and convert again")
+    nuclei = find_nuclei(
+        field.read(channels["nucleus"]),
+        pixel_size_um=pixel_size_um,
+        diameter_um=params.nucleus_diameter_um,
+        min_area_um2=params.min_nucleus_area_um2,
+    )
+    roles = ("lysosome", "cargo") if params.boundary == "both" else (params.boundary,)
+    return find_cells(
+        nuclei,
+        boundary_signal(channels=[field.read(channels[role]) for role in roles]),
+        pixel_size_um=pixel_size_um,
+        min_cell_area_um2=params.min_cell_area_um2,
+        max_radius_um=params.max_radius_um,
+    )
+
+
+def _n_at_border(labels: Labels) -> int:
+    edges = np.concatenate([labels[[0, -1], :].ravel(), labels[:, [0, -1]].ravel()])
+    return len(np.unique(edges[edges > 0]))
+
+
+def _outcome(
+    layout: Layout, paths: Sequence[Path], names: Sequence[str], reports: Sequence[Json], digests: Sequence[str]
+) -> WellOutcome:
+    return WellOutcome(
+        digest=digest_json(list(digests)),
+        read=[layout.relative(path) for path in paths] + list(names),
+        wrote=[layout.relative(path / "labels" / CELLS) for path in paths],
+        counts={"cells": sum(report["n_cells"] for report in reports)},
+        fields=list(reports),
+    )

@@ -1,0 +1,302 @@
+"""Nuclei, and the cells around them, by seeded watershed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+from skimage.morphology import reconstruction
+from skimage.segmentation import watershed
+
+from lysoquant.cells.grid import coarsen, coarsen_labels, refine_labels, work_factor
+
+_MIN_CONTRAST_TO_NOISE: Final = 6.0
+"""The two halves into which a threshold cuts pure noise lie 1.6 standard deviations apart; nuclei lie far more."""
+_MIN_CONTRAST_TO_BACKGROUND: Final = 0.05
+"""What stands out from its surroundings by less is uneven illumination or camera pattern."""
+_SPLIT_DEPTH: Final = 0.06
+"""Touching nuclei are split where the neck is this share of a diameter narrower (on each side) than both."""
+_DIMMEST_NUCLEUS: Final = 0.1
+"""Objects this much dimmer than the field's bright nuclei are haze."""
+_EDGE_SHARE: Final = 0.45
+"""A blurred edge lies at half the height of what it bounds; a little less, since nuclei are brighter inside."""
+_SHARPNESS: Final = 2.0
+"""A nucleus is at least so many times higher than the ring around it."""
+_SIGNAL_SMOOTHING_UM: Final = 1.0
+"""Fills the gaps between vesicles and between tubules of the reticulum."""
+_SIGNAL_TO_NOISE: Final = 8.0
+"""Over the lowest values around, not over their mean."""
+_BORDER_SHARE: Final = 0.25
+"""A cell ends where its signal has fallen to this share of its own median: dim cells beside bright ones keep their
+size, and bright ones do not grow by their blur."""
+_GAP_UM: Final = 1.5
+_VALLEY_LENGTH_UM: Final = 6.0
+"""So many micrometres farther from a nucleus weigh as much as a signal e times weaker."""
+
+
+def find_nuclei(
+    nucleus: NDArray[Any], *, pixel_size_um: float, diameter_um: float, min_area_um2: float
+) -> NDArray[np.uint32]:
+    """Nuclei of a field.
+
+    Smoothed at a sixteenth of a diameter, local background taken off, cut by Otsu's threshold of the logarithm, then
+    each nucleus at half its own height; touching ones split at the necks of the distance map.
+    Where nothing stands out of noise and background, no nucleus is found.
+
+    Parameters
+    ----------
+    nucleus : (Y, X) ndarray
+        Nuclear stain, any real dtype.
+    pixel_size_um, diameter_um : float
+        Pixel size, and typical diameter of a nucleus, in um.
+    min_area_um2 : float
+        Smaller objects are debris.
+
+    Returns
+    -------
+    (Y, X) ndarray of uint32
+        0 background, 1..n nuclei in reading order of their centroids.
+
+    Raises
+    ------
+    ValueError
+        If the pixel size is not positive.
+
+    References
+    ----------
+    Otsu 1979, doi:10.1109/TSMC.1979.4310076; h-maxima: Soille, Morphological Image Analysis, 2nd ed., section 6.3.
+    """
+    factor = work_factor(pixel_size_um=pixel_size_um)
+    work_um = pixel_size_um * factor
+    raw = coarsen(image=nucleus, factor=factor)
+    smooth, noise = _smooth(raw, sigma=diameter_um / 16 / work_um)
+    background = _background(smooth, window=4 * diameter_um / work_um)
+    floor = np.maximum(_MIN_CONTRAST_TO_BACKGROUND * background, _MIN_CONTRAST_TO_NOISE * noise)
+    height = smooth - background
+    mask = _nuclear_mask(height, floor=floor, diameter=diameter_um / work_um)
+    labels = _split(mask, depth=_SPLIT_DEPTH * diameter_um / work_um, sigma=diameter_um / 24 / work_um)
+    labels = _drop_small(labels, min_pixels=min_area_um2 / work_um**2)
+    labels = _drop_blunt(labels, height, diameter=diameter_um / work_um)
+    refined = refine_labels(labels=labels, factor=factor, shape=(nucleus.shape[0], nucleus.shape[1]))
+    return reading_order(_whole(refined, cores=refined))
+
+
+def boundary_signal(*, channels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """Sum of channels, each from 0 at its 1st to 1 at its 99.5th percentile, so that none rules by its gain alone.
+
+    A channel without range (blank) adds nothing. One channel alone is scaled likewise, which changes no cell.
+
+    Parameters
+    ----------
+    channels : sequence of (Y, X) ndarray
+        Any real dtypes.
+
+    Returns
+    -------
+    (Y, X) ndarray of float32
+    """
+    total = np.zeros(channels[0].shape, np.float32)
+    for channel in channels:
+        low, high = np.percentile(channel, (1.0, 99.5))
+        if high > low:
+            total += (channel.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    return total
+
+
+def find_cells(
+    nuclei: NDArray[Any],
+    boundary: NDArray[Any],
+    *,
+    pixel_size_um: float,
+    min_cell_area_um2: float,
+    max_radius_um: float,
+) -> NDArray[np.uint32]:
+    """Cells around nuclei, as far as a signal reaches.
+
+    A watershed from the nuclei over the smoothed signal shares the foreground out; then each cell is cut where its
+    signal falls to a quarter of its own median above background.
+
+    Parameters
+    ----------
+    nuclei : (Y, X) ndarray of int
+        Label image of nuclei; every cell has one and contains it.
+    boundary : (Y, X) ndarray
+        Signal that fills the cells, any real dtype (see :func:`boundary_signal` for several channels).
+    pixel_size_um : float
+        Pixel size in um.
+    min_cell_area_um2 : float
+        Smaller cells are dropped.
+    max_radius_um : float
+        A cell reaches at most this far from its nucleus.
+
+    Returns
+    -------
+    (Y, X) ndarray of uint32
+        0 background, 1..n cells in reading order of their centroids; each without holes and in one piece.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ or the pixel size is not positive.
+    """
+    if nuclei.shape != boundary.shape:
+        raise ValueError(f"nuclei {nuclei.shape} and boundary signal {boundary.shape} differ in shape")
+    factor = work_factor(pixel_size_um=pixel_size_um)
+    work_um = pixel_size_um * factor
+    seeds = coarsen_labels(labels=nuclei, factor=factor)
+    if not seeds.any():
+        return np.zeros(nuclei.shape, np.uint32)
+    smooth, noise = _smooth(coarsen(image=boundary, factor=factor), sigma=_SIGNAL_SMOOTHING_UM / work_um)
+    signal = smooth - _background(smooth, window=4 * max_radius_um / work_um)
+    cells = _share_out(signal, seeds, floor=_SIGNAL_TO_NOISE * noise, work_um=work_um, max_radius_um=max_radius_um)
+    refined = refine_labels(labels=cells, factor=factor, shape=(nuclei.shape[0], nuclei.shape[1]))
+    owned = np.where(np.isin(nuclei, np.unique(cells)), nuclei, 0).astype(np.int32)
+    whole = _whole(np.where(owned > 0, owned, refined), cores=owned)
+    return reading_order(_drop_small(whole, min_pixels=min_cell_area_um2 / pixel_size_um**2))
+
+
+def reading_order(labels: NDArray[Any]) -> NDArray[np.uint32]:
+    """Labels numbered 1..n by their centroids, top to bottom, then left to right.
+
+    Parameters
+    ----------
+    labels : (Y, X) ndarray of int
+        Any positive numbers, with gaps or not.
+
+    Returns
+    -------
+    (Y, X) ndarray of uint32
+    """
+    numbers = np.unique(labels)
+    numbers = numbers[numbers > 0]
+    renumbered = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
+    if numbers.size:
+        centroids = np.array(ndimage.center_of_mass(labels > 0, labels, numbers))
+        order = np.lexsort((centroids[:, 1], centroids[:, 0]))
+        renumbered[numbers[order]] = np.arange(1, numbers.size + 1)
+    ordered: NDArray[np.uint32] = renumbered[labels]
+    return ordered
+
+
+def _smooth(image: NDArray[np.float32], *, sigma: float) -> tuple[NDArray[np.float32], float]:
+    """Gaussian smoothing, and the standard deviation that white noise of the image keeps after it."""
+    smooth: NDArray[np.float32] = ndimage.gaussian_filter(image, sigma, mode="nearest")
+    # Immerkaer's operator is blind to planes and to edges' first order, so structure hardly counts as noise.
+    residual = ndimage.convolve(image, np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32), mode="mirror")
+    noise = float(np.median(np.abs(residual))) / 0.6745 / 6
+    return smooth, noise / max(1.0, 2 * np.sqrt(np.pi) * sigma)
+
+
+def _background(image: NDArray[np.float32], *, window: float) -> NDArray[np.float32]:
+    """What remains when everything narrower than a window is taken away."""
+    step = max(1, int(window // 32))
+    small = coarsen(image=image, factor=step)
+    size = max(3, round(window / step) | 1)
+    opened = ndimage.grey_opening(small, (size, size), mode="nearest")
+    opened = ndimage.gaussian_filter(opened, size / 4, mode="nearest")
+    rows, columns = ((np.arange(n) - (step - 1) / 2) / step for n in image.shape)
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    background: NDArray[np.float32] = ndimage.map_coordinates(opened, grid, order=1, mode="nearest")
+    return background
+
+
+def _nuclear_mask(height: NDArray[np.float32], *, floor: NDArray[np.float32], diameter: float) -> NDArray[np.bool_]:
+    mask = height > floor
+    if not mask.any():
+        return mask
+    # Of the logarithm, so that a few very bright nuclei do not hide dim ones; of a sample with the background.
+    logarithm = np.log(np.maximum(height, np.maximum(floor, 1e-6) / 2))
+    mask &= height > np.exp(threshold_otsu(logarithm))  # type: ignore[no-untyped-call]
+    peaks = ndimage.gaussian_filter(height, diameter / 4, mode="nearest")
+    basins = watershed(-peaks, mask=mask)  # type: ignore[no-untyped-call]
+    # Haze of the cytoplasm may make up most of a basin: it goes first, by what is nearly the basin's top.
+    for share, percentile in ((0.3, 98), (_EDGE_SHARE, 75)):
+        basins = _upper_part(height, basins, share=share, percentile=percentile)
+    opened = ndimage.binary_opening(basins > 0, _disc(diameter / 8))
+    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(opened)
+    return filled
+
+
+def _upper_part(
+    height: NDArray[np.float32], basins: NDArray[np.int32], *, share: float, percentile: float
+) -> NDArray[np.int32]:
+    """Of every basin what is higher than a share of its top; nothing of basins far below the field's high ones."""
+    upper = np.zeros_like(basins)
+    boxes = [(label, box) for label, box in enumerate(ndimage.find_objects(basins), start=1) if box is not None]
+    tops = [float(np.percentile(height[box][basins[box] == label], percentile)) for label, box in boxes]
+    dimmest = _DIMMEST_NUCLEUS * float(np.percentile(tops, 90)) if tops else 0.0
+    for (label, box), top in zip(boxes, tops, strict=True):
+        if top >= dimmest:
+            upper[box][(basins[box] == label) & (height[box] > share * top)] = label
+    return upper
+
+
+def _split(mask: NDArray[np.bool_], *, depth: float, sigma: float) -> NDArray[np.int32]:
+    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1], sigma)
+    flattened = reconstruction(distance - depth, distance)  # type: ignore[no-untyped-call]
+    seeds, _ = ndimage.label((distance - flattened >= depth - 1e-6) & mask, np.ones((3, 3)))
+    return watershed(-distance, seeds, mask=mask).astype(np.int32)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _drop_blunt(labels: NDArray[np.int32], height: NDArray[np.float32], *, diameter: float) -> NDArray[np.int32]:
+    """Without objects that fade out slowly: uneven illumination and haze, which no edge bounds."""
+    numbers = np.arange(labels.max(initial=0) + 1)
+    distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
+    ring = np.where((distance > diameter / 12) & (distance < diameter / 3), labels[tuple(nearest)], 0)
+    sizes = np.bincount(ring.ravel(), minlength=numbers.size)
+    around = np.bincount(ring.ravel(), height.ravel(), minlength=numbers.size) / np.maximum(sizes, 1)
+    blunt = around * _SHARPNESS > ndimage.mean(height, labels, numbers)
+    return np.where(blunt[labels], 0, labels).astype(np.int32)
+
+
+def _share_out(
+    signal: NDArray[np.float32], seeds: NDArray[np.int32], *, floor: float, work_um: float, max_radius_um: float
+) -> NDArray[np.int32]:
+    distance_um = ndimage.distance_transform_edt(seeds == 0) * work_um
+    reach = (distance_um <= max_radius_um) & (signal > floor)
+    foreground = ndimage.binary_closing(np.pad(reach, 8, mode="edge"), _disc(_GAP_UM / work_um))[8:-8, 8:-8]
+    foreground = ndimage.binary_fill_holes(foreground | (seeds > 0))
+    lowest = max(floor, float(signal.max()) * 1e-6, 1e-30)
+    elevation = distance_um / _VALLEY_LENGTH_UM - np.log(np.maximum(signal, lowest))
+    shared = watershed(elevation, seeds, mask=foreground)  # type: ignore[no-untyped-call]
+    cells = np.zeros(seeds.shape, np.int32)
+    for label, box in enumerate(ndimage.find_objects(shared), start=1):
+        if box is None:
+            continue
+        part, seed = shared[box] == label, seeds[box] == label
+        cut = _BORDER_SHARE * float(np.median(signal[box][part]))
+        part &= ndimage.distance_transform_edt(~seed) * work_um <= max_radius_um
+        cells[box][part & (signal[box] > cut) | seed] = label
+    return _whole(cells, cores=seeds)
+
+
+def _whole(labels: NDArray[np.int32], *, cores: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Each label's piece that holds most of its core, without holes; the other pieces are dropped."""
+    whole = np.zeros_like(labels)
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:
+            continue
+        pieces, _ = ndimage.label(labels[box] == label)
+        held = np.bincount(pieces[cores[box] == label], minlength=2)
+        held[0] = 0
+        filled = ndimage.binary_fill_holes(pieces == held.argmax())
+        whole[box][filled & ((labels[box] == label) | (labels[box] == 0))] = label
+    return whole
+
+
+def _drop_small(labels: NDArray[np.int32], *, min_pixels: float) -> NDArray[np.int32]:
+    areas = np.bincount(labels.ravel())
+    small = areas < min_pixels
+    small[0] = True
+    return np.where(small[labels], 0, labels).astype(np.int32)
+
+
+def _disc(radius: float) -> NDArray[np.bool_]:
+    edge = int(radius)
+    y, x = np.ogrid[-edge : edge + 1, -edge : edge + 1]
+    disc: NDArray[np.bool_] = y**2 + x**2 <= radius**2
+    return disc

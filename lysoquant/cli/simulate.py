@@ -1,0 +1,66 @@
+"""``lysoquant simulate``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def simulate() -> None:
+    """Make plates with a known truth."""
+
+
+@simulate.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["imagexpress", "ome-tiff"]),
+    default="imagexpress",
+    show_default=True,
+    help="How the plate is written.",
+)
+@click.option("--wells", type=click.IntRange(1, 1536), default=8, show_default=True, help="Number of wells.")
+@click.option("--fields", type=click.IntRange(1, 100), default=2, show_default=True, help="Fields of each well.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The same seed gives the same plate."
+)
+@click.option(
+    "--size-px", type=click.IntRange(64, 4096), default=512, show_default=True, help="Edge of a field in pixels."
+)
+@click.option("--pixel-size-um", type=click.FloatRange(0.04, 0.12), default=0.1, show_default=True, help="Pixel size.")
+@click.option("--cores", type=click.IntRange(1), default=None, help="Processes; default: all cores.")
+def plate(
+    out: Path,
+    format_name: str,
+    wells: int,
+    fields: int,
+    seed: int,
+    size_px: int,
+    pixel_size_um: float,
+    cores: int | None,
+) -> None:
+    """Simulate a plate into OUT, with its plate map and its truth.
+
+    The four conditions follow the paper: SEC62 (positive control), its LIR mutant (negative control), ATZ in wild type,
+    and ATZ in an STX17 knock-out, whose cargo docks outside endolysosomes that therefore stay empty.
+    """
+    from lysoquant.simulate.plate import PlateSettings, simulate_plate
+    from lysoquant.simulate.writers import OME_TIFF_PATTERN
+
+    settings = PlateSettings(
+        n_wells=wells,
+        n_fields=fields,
+        size_px=size_px,
+        pixel_size_um=pixel_size_um,
+        seed=seed,
+        format="ome-tiff" if format_name == "ome-tiff" else "imagexpress",
+        name=out.resolve().name,
+    )
+    simulate_plate(out, settings, processes=cores or os.cpu_count() or 1)
+    pattern = f" --pattern '{OME_TIFF_PATTERN}'" if format_name == "ome-tiff" else ""
+    click.echo(f"{wells} wells of {fields} fields in {out}; truth in {out / 'truth'}")
+    click.echo(f"next: lysoquant init {out} --output PROJECT --plate-map {out / 'plate_map.csv'}{pattern}")

@@ -1,0 +1,256 @@
+"""The six stages as commands: what the rules call and what a person can paste."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from lysoquant.config import Project, load_project, parse_settings
+from lysoquant.errors import InputError
+from lysoquant.project.batches import Plan, choose_wells
+from lysoquant.project.inventory import plan_project, raw_files
+from lysoquant.record import Json
+from lysoquant.vocabulary import BATCH_STAGES
+
+_SUMMARIES: Final = {
+    "convert": "Raw images to one OME-Zarr store a plate.",
+    "cells": "Find the cells of every field.",
+    "segment": "Find and classify the endolysosomes of every cell.",
+    "measure": "Measure endolysosomes and cells.",
+    "aggregate": "From cells to wells, conditions and statistics.",
+    "report": "Write the HTML report.",
+}
+
+_BATCH_HELP: Final = """
+
+    Without --plate and --wells: every plate and well, in the batches of the workflow, with the same records.
+    Wells whose inputs, settings and code did not change are not done again.
+    """
+
+_PROJECT_HELP: Final = """
+
+    Takes what the stage before left; returns at once where nothing changed.
+    """
+
+project_argument = click.argument(
+    "project", type=click.Path(exists=True, file_okay=False, resolve_path=False, path_type=Path)
+)
+settings_option = click.option(
+    "--settings", metavar="JSON", help="All settings of the stage as JSON; default: as the configuration says."
+)
+record_option = click.option(
+    "--record",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where to leave the record; default: as the workflow has it.",
+)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call of a stage's door."""
+
+    plate: str
+    batch: str
+    wells: tuple[str, ...]
+    record: Path | None
+    """None: the wells are a part of a batch, whose record only the whole batch may write."""
+
+
+def run_stage(
+    stage: str,
+    *,
+    project: Project,
+    plate: str,
+    batch: str,
+    wells: tuple[str, ...],
+    record: Path,
+    settings: str | None = None,
+    cores: int = 1,
+) -> Json:
+    """Call the door of a batch stage for one plate and some of its wells.
+
+    Parameters
+    ----------
+    batch : str
+        Name of the convert batch that holds the wells; only convert looks at it, for the raw files' identity.
+    settings : str, optional
+        The stage's settings as JSON; as the project says by default.
+
+    Returns
+    -------
+    dict
+        The batch record.
+    """
+    more: Mapping[str, Any] = {}
+    execution = project.config.execution
+    if stage == "convert":
+        more = {"raw": raw_files(project.layout, plate, batch, wells)}
+    elif stage == "segment":
+        more = {"device": execution.device}
+    elif stage == "measure":
+        more = {"dask": execution.dask}
+    record_json: Json = _step(stage).run(
+        layout=project.layout,
+        plate=plate,
+        wells=wells,
+        settings=parse_settings(stage, settings) if settings else project.settings(stage, plate),
+        record=record,
+        cores=cores,
+        **more,
+    )
+    return record_json
+
+
+def run_project_stage(
+    stage: str, *, project: Project, plan: Plan, record: Path | None = None, settings: str | None = None
+) -> Json:
+    """Call the door of aggregate or report for the whole project; returns its record."""
+    more: Mapping[str, Any] = {}
+    if stage == "aggregate":
+        rows = [
+            row.extra
+            | {
+                "plate": row.plate,
+                "well": row.well,
+                "condition": row.condition,
+                "replicate": row.replicate,
+                "control": row.control,
+            }
+            for row in project.plate_map
+        ]
+        more = {"plate_map": rows}
+    record_json: Json = _step(stage).run(
+        layout=project.layout,
+        plates={plate: plan.wells(plate) for plate in plan.plates},
+        settings=parse_settings(stage, settings) if settings else project.settings(stage),
+        record=record or project.layout.project_record(stage),
+        **more,
+    )
+    return record_json
+
+
+def _step(stage: str) -> Any:
+    return importlib.import_module(f"lysoquant.{stage}.step")
+
+
+def open_project(path: Path) -> Project:
+    """Load a project under its absolute path, so that records do not depend on where a command was typed."""
+    return load_project(path.absolute())
+
+
+def _jobs(plan: Plan, stage: str, *, plate: str | None, wells: str | None, record: Path | None) -> Iterator[_Job]:
+    if plate is not None and plate not in plan.plates:
+        raise InputError(f"--plate {plate!r}: the project's plates are {', '.join(plan.plates)}")
+    if plate is None and (wells or record):
+        raise InputError("--wells and --record need --plate")
+    if record is not None and not wells:
+        raise InputError("--record needs --wells: it is the record of one batch of wells")
+    for name in [plate] if plate else plan.plates:
+        chosen = choose_wells(wells, plate=name, wells=plan.wells(name)) if wells else plan.wells(name)
+        if record is not None:
+            yield _Job(name, record.stem, chosen, record)
+            continue
+        for batch in plan.batches(stage, name):
+            part = tuple(well for well in batch.wells if well in chosen)
+            whole = part == batch.wells
+            if part:
+                target = plan.project.layout.batch_record(name, stage, batch.name) if whole else None
+                yield _Job(name, batch.name, part, target)
+
+
+def _run_jobs(
+    stage: str,
+    path: Path,
+    *,
+    plate: str | None,
+    wells: str | None,
+    settings: str | None,
+    record: Path | None,
+    cores: int,
+) -> None:
+    project = open_project(path)
+    plan = plan_project(project, refresh=record is None)
+    jobs = list(_jobs(plan, stage, plate=plate, wells=wells, record=record))
+    if stage == "convert" and record is None:
+        for name in dict.fromkeys(job.plate for job in jobs):
+            write_plate_metadata(project, plate=name, settings=settings)
+    with tempfile.TemporaryDirectory() as scratch:
+        for job in jobs:
+            run_stage(
+                stage,
+                project=project,
+                plate=job.plate,
+                batch=job.batch,
+                wells=job.wells,
+                record=job.record or Path(scratch, "part.json"),
+                settings=settings,
+                cores=cores,
+            )
+
+
+def write_plate_metadata(project: Project, *, plate: str, settings: str | None = None) -> None:
+    """Write the plate's and its wells' metadata, which must be there before the first pixel."""
+    _step("convert").write_plate(
+        layout=project.layout,
+        plate=plate,
+        settings=parse_settings("convert", settings) if settings else project.settings("convert", plate),
+    )
+
+
+def _batch_command(stage: str) -> click.Command:
+    def command(
+        *,
+        project: Path,
+        plate: str | None,
+        wells: str | None,
+        settings: str | None,
+        record: Path | None,
+        cores: int,
+        plate_metadata: bool = False,
+    ) -> None:
+        if plate_metadata:
+            if plate is None:
+                raise InputError("--plate-metadata needs --plate")
+            write_plate_metadata(open_project(project), plate=plate, settings=settings)
+            return
+        _run_jobs(stage, project, plate=plate, wells=wells, settings=settings, record=record, cores=cores)
+
+    options: list[Callable[[Any], Any]] = [
+        project_argument,
+        click.option("--plate", help="Only this plate."),
+        click.option("--wells", metavar="B02,B03", help="Only these wells of --plate."),
+        settings_option,
+        record_option,
+        click.option("--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processor cores."),
+    ]
+    if stage == "convert":
+        help_text = "Write only the metadata of --plate and its wells, which must be there before the first pixel."
+        options.append(click.option("--plate-metadata", is_flag=True, help=help_text))
+    return _command(stage, command, options, _BATCH_HELP)
+
+
+def _project_command(stage: str) -> click.Command:
+    def command(*, project: Path, settings: str | None, record: Path | None) -> None:
+        loaded = open_project(project)
+        plan = plan_project(loaded, refresh=record is None)
+        run_project_stage(stage, project=loaded, plan=plan, record=record, settings=settings)
+
+    return _command(stage, command, [project_argument, settings_option, record_option], _PROJECT_HELP)
+
+
+def _command(
+    stage: str, function: Callable[..., None], options: list[Callable[[Any], Any]], more_help: str
+) -> click.Command:
+    for option in reversed(options):
+        function = option(function)
+    return click.command(name=stage, help=_SUMMARIES[stage] + more_help)(function)
+
+
+convert, cells, segment, measure = (_batch_command(stage) for stage in BATCH_STAGES)
+aggregate, report = (_project_command(stage) for stage in ("aggregate", "report"))

@@ -1,0 +1,193 @@
+"""From a project's files to checked settings, and from those to what each stage is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from lysoquant.aggregate.params import AggregateSettings
+from lysoquant.cells.params import CellsSettings
+from lysoquant.config.faults import fault_lines
+from lysoquant.config.model import Config
+from lysoquant.config.sheets import WellRow, read_plates, read_wells
+from lysoquant.config.text import one_of, shown
+from lysoquant.config.yaml_text import MAX_BYTES, Key, parse_yaml
+from lysoquant.convert.params import ConvertSettings, PlateSource
+from lysoquant.errors import ConfigError
+from lysoquant.layout import Layout
+from lysoquant.measure.params import MeasureSettings
+from lysoquant.record import canonical_json
+from lysoquant.report.params import ReportSettings
+from lysoquant.segment.params import SegmentSettings
+
+CONFIG_PATH: Final = Path("config") / "config.yaml"
+
+Settings = ConvertSettings | CellsSettings | SegmentSettings | MeasureSettings | AggregateSettings | ReportSettings
+
+SETTINGS: Final[Mapping[str, type[Settings]]] = {
+    "convert": ConvertSettings,
+    "cells": CellsSettings,
+    "segment": SegmentSettings,
+    "measure": MeasureSettings,
+    "aggregate": AggregateSettings,
+    "report": ReportSettings,
+}
+"""What each stage is told, by stage."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's configuration, checked.
+
+    Attributes
+    ----------
+    layout : Layout
+        Where everything lies.
+    config : Config
+        ``config.yaml``.
+    plates : dict of str to PlateSource
+        ``plates.tsv`` in the order of plate names.
+    plate_map : tuple of WellRow
+        ``wells.tsv``.
+    """
+
+    layout: Layout
+    config: Config
+    plates: dict[str, PlateSource]
+    plate_map: tuple[WellRow, ...]
+
+    def raw_path(self, plate: str) -> Path:
+        """Where a plate's raw data lie."""
+        return self.layout.project / self._source(plate).path
+
+    def settings(self, stage: str, plate: str | None = None) -> Settings:
+        """All that a stage's result depends on besides its input files and the model.
+
+        Parameters
+        ----------
+        stage : str
+            One of :data:`lysoquant.vocabulary.STAGES`.
+        plate : str, optional
+            Needed for convert; the other stages are told the same for every plate.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such stage or plate.
+        """
+        config = self.config
+        match stage:
+            case "convert":
+                source = self._source(plate)
+                return ConvertSettings(source=source, params=config.convert, on_bad_field=config.on_bad_field)
+            case "cells":
+                return CellsSettings(channels=config.channels, params=config.cells, on_bad_field=config.on_bad_field)
+            case "segment":
+                return SegmentSettings(
+                    channels=config.channels, params=config.segment, on_bad_field=config.on_bad_field
+                )
+            case "measure":
+                return MeasureSettings(
+                    channels=config.channels, params=config.measure, on_bad_field=config.on_bad_field
+                )
+            case "aggregate":
+                return AggregateSettings(params=config.aggregate, cargo=config.channels.cargo)
+            case "report":
+                # Without `execution`: it changes no result, so it must not make the report anew.
+                shown_config = config.model_dump(mode="json", exclude={"execution"})
+                return ReportSettings(channels=config.channels, params=config.report, config=shown_config)
+        raise _no_stage(stage)
+
+    def settings_json(self, stage: str, plate: str | None = None) -> str:
+        """The stage's settings as canonical JSON: equal settings give equal text."""
+        return canonical_json(self.settings(stage, plate).model_dump(mode="json"))
+
+    def _source(self, plate: str | None) -> PlateSource:
+        if plate is None or plate not in self.plates:
+            raise ConfigError(f"plate {shown(plate)}: expected {one_of(self.plates)}, as in {self.config.plates}")
+        return self.plates[plate]
+
+
+def parse_settings(stage: str, text: str) -> Settings:
+    """Settings of a stage from JSON, the inverse of :meth:`Project.settings_json`.
+
+    Raises
+    ------
+    ConfigError
+        One line each problem, naming the key.
+    """
+    if stage not in SETTINGS:
+        raise _no_stage(stage)
+    model = SETTINGS[stage]
+    name = f"settings of {stage}"
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as fault:
+            raise ConfigError(f"{name}: not JSON ({fault}); expected what `settings_json` gives") from None
+        raise ConfigError("\n".join(fault_lines(error, model=model, value=value, name=name))) from None
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a ``config.yaml``.
+
+    Raises
+    ------
+    ConfigError
+        One line each problem: file, line, dotted key, found value, expected value.
+    """
+    document = parse_yaml(_read(path), name=str(path))
+    return _validated(document.value, name=str(path), lines=document.lines)
+
+
+def load_project(project: Path) -> Project:
+    """Read and check a project's ``config/config.yaml``, ``plates.tsv`` and ``wells.tsv``.
+
+    Raises
+    ------
+    ConfigError
+        If one of them is absent or wrong.
+    """
+    config = load_config(project / CONFIG_PATH)
+    plates = read_plates(project / config.plates, project=project)
+    plate_map = read_wells(project / config.wells, plates=plates)
+    layout = Layout(project=project, results=project / config.results)
+    return Project(layout=layout, config=config, plates=plates, plate_map=plate_map)
+
+
+def _validated(value: object, *, name: str, lines: Mapping[Key, int]) -> Config:
+    if not isinstance(value, dict):
+        found = "nothing" if value is None else shown(value)
+        raise ConfigError(f"{name}: found {found}, expected a mapping of settings, as `lysoquant init` writes it")
+    try:
+        return Config.model_validate_json(json.dumps(value))
+    except ValidationError as error:
+        raise ConfigError("\n".join(fault_lines(error, model=Config, value=value, name=name, lines=lines))) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; expected a project's configuration: "
+            "`lysoquant init RAW_PLATE --output PROJECT` writes one"
+        ) from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes; expected a configuration")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8 text") from None
+
+
+def _no_stage(stage: str) -> ConfigError:
+    return ConfigError(f"stage {shown(stage)}: expected {one_of(SETTINGS)}")

@@ -1,0 +1,378 @@
+"""convert: a raw plate becomes one OME-Zarr store."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, stack_planes
+from lysoquant.convert.params import ConvertParams, ConvertSettings
+from lysoquant.convert.quality import focus_score, saturated_fraction
+from lysoquant.errors import FieldError, PlateError, StageError
+from lysoquant.io import raw as raw_io
+from lysoquant.io.raw.description import Field, Plane, RawPlate
+from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.layout import Layout
+from lysoquant.record import (
+    Json,
+    WellOutcome,
+    digest_array,
+    digest_file,
+    digest_json,
+    failed_field,
+    field_report,
+    read_json,
+    run_batch,
+    write_json,
+)
+from lysoquant.vocabulary import FLAGGED, OK
+
+_NO_FIELD = Field(name="", planes={}, problems=("the well has no image; export it again or leave it out of wells.tsv",))
+
+
+def describe_plate(*, layout: Layout, settings: ConvertSettings) -> RawPlate:
+    """What the raw plate is that the settings name: its channels, wells, fields and files; reads no pixels.
+
+    Raises
+    ------
+    PlateError
+        If the raw plate can't be described.
+    """
+    source = settings.source
+    return raw_io.describe(
+        layout.project / source.path,
+        format=source.format,
+        pattern=source.pattern,
+        channel_names=None if source.channel_names is None else source.channel_names.split(";"),
+        z=settings.params.z,
+        timepoint=settings.params.timepoint,
+    )
+
+
+def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Json:
+    """Write the metadata of a plate and its wells, once, before any well is converted.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the project lies.
+    plate : str
+        Plate name.
+    settings : ConvertSettings
+        Where the raw plate lies and how it is read and stored.
+
+    Returns
+    -------
+    dict
+        What the raw plate is: ``channels``, ``wells`` (names of the fields by well), ``n_rows``, ``n_columns``,
+        ``pixel_size_um``, ``shape``, ``notes``. The same is left in ``records/convert/plate.json``, which is only
+        touched where it changes.
+
+    Raises
+    ------
+    PlateError
+        If the raw plate can't be described or the store's place is taken.
+    """
+    described = describe_plate(layout=layout, settings=settings)
+    wells = {well: _positions(described, well) for well in described.wells}
+    PlateStore.create(
+        layout.plate_store(plate),
+        name=plate,
+        wells={well: len(positions) for well, positions in wells.items()},
+        n_rows=described.n_rows,
+        n_columns=described.n_columns,
+        ngff_version=settings.params.ngff_version,
+    )
+    record: Json = {
+        "stage": "convert",
+        "plate": plate,
+        "name": described.name,
+        "format": described.format,
+        "source": settings.source.path,
+        "channels": list(described.channels),
+        "wells": {well: [position.name for position in positions] for well, positions in wells.items()},
+        "n_rows": described.n_rows,
+        "n_columns": described.n_columns,
+        "pixel_size_um": described.pixel_size_um,
+        "shape": list(described.shape),
+        "ngff_version": settings.params.ngff_version,
+        "notes": list(described.notes),
+    }
+    if read_json(layout.plate_record(plate)) != record:
+        write_json(layout.plate_record(plate), record)
+    return record
+
+
+def run(
+    *,
+    layout: Layout,
+    plate: str,
+    wells: Sequence[str],
+    settings: ConvertSettings,
+    record: Path,
+    cores: int = 1,
+    raw: Mapping[str, Json] | None = None,
+) -> Json:
+    """Convert the wells of a batch whose raw files or settings changed.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where the project lies.
+    plate : str
+        Plate name; :func:`write_plate` must have been run for it.
+    wells : sequence of str
+        Canonical names of the batch's wells.
+    settings : ConvertSettings
+        Where the raw plate lies and how it is read and stored.
+    record : pathlib.Path
+        Where the batch record goes.
+    cores : int
+        Wells that are converted at a time.
+    raw : mapping of str to dict, optional
+        Identity of the raw files by well, as :meth:`Layout.raw_record` keeps it; taken from the files' names, sizes
+        and contents where it is not given.
+
+    Returns
+    -------
+    dict
+        The batch record. A field reports ``focus_score`` (median of its channels) and ``saturated_fraction`` (largest
+        of its channels).
+
+    Raises
+    ------
+    StageError
+        If the plate's metadata are not written yet, or a field fails under ``on_bad_field: fail``.
+    PlateError
+        If the raw plate can't be described.
+    """
+    described = describe_plate(layout=layout, settings=settings)
+    store = _open_store(layout, plate, wells, described, settings.params)
+    source = layout.project / settings.source.path
+    batch = _Batch(layout=layout, plate=plate, described=described, store=store, settings=settings)
+
+    def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
+        with ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
+            yield from zip(todo, pool.map(batch.convert_well, todo), strict=True)
+
+    return run_batch(
+        stage="convert",
+        layout=layout,
+        plate=plate,
+        wells=wells,
+        parameters=settings.model_dump(mode="json"),
+        inputs={
+            well: {
+                "raw": _identity(described.files(well), source) if raw is None else raw[well],
+                "description": _description(described, well, source),
+            }
+            for well in wells
+        },
+        work=work,
+        record=record,
+    )
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What was read of a field."""
+
+    planes: npt.NDArray[Any]
+    pixel_size_um: float
+    report: Json
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the wells of a batch have in common."""
+
+    layout: Layout
+    plate: str
+    described: RawPlate
+    store: PlateStore
+    settings: ConvertSettings
+
+    def convert_well(self, well: str) -> WellOutcome:
+        files = _Files(self.layout)
+        outcome = WellOutcome(digest="", counts={"fields": 0, "planes": 0})
+        contents = []
+        for index, position in enumerate(_positions(self.described, well)):
+            image = self._read(well, index, position, files)
+            target = self.store.field(well, index)
+            self._write(target, position, image)
+            contents.append([digest_array(image.planes), None if _is_nan(image) else image.pixel_size_um])
+            outcome.wrote.append(self.layout.relative(target.path))
+            outcome.fields.append(image.report)
+            outcome.counts["fields"] += 1
+            outcome.counts["planes"] += len(image.planes)
+        outcome.digest = self._digest(contents)
+        outcome.read = files.read
+        return outcome
+
+    def _read(self, well: str, index: int, position: Field, files: _Files) -> _Image:
+        try:
+            return self._read_good(index, position, files)
+        except FieldError as error:
+            where = f"plate {self.plate}, well {well}, field {index}"
+            report = failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
+        empty = np.zeros((len(self.described.channels), *self.described.shape), dtype=np.uint16)
+        size = self.settings.source.pixel_size_um or self.described.pixel_size_um or math.nan
+        return _Image(planes=empty, pixel_size_um=size, report=report)
+
+    def _read_good(self, index: int, position: Field, files: _Files) -> _Image:
+        if position.problems:
+            raise FieldError("; ".join(position.problems))
+        ordered = {channel: position.planes[channel] for channel in self.described.channels}
+        planes = stack_planes({channel: files.plane(plane) for channel, plane in ordered.items()})
+        size = field_pixel_size_um(
+            configured=self.settings.source.pixel_size_um,
+            in_files={plane.path.name: files.pixel_size_um(plane.path) for plane in ordered.values()},
+            in_plate=self.described.pixel_size_um,
+        )
+        return _Image(planes=planes, pixel_size_um=size, report=_judge(index, planes, size, self.settings.params))
+
+    def _write(self, target: FieldStore, position: Field, image: _Image) -> None:
+        params = self.settings.params
+        target.write_image(
+            image.planes,
+            channels=self.described.channels,
+            pixel_size_um=image.pixel_size_um,
+            levels=params.pyramid_levels,
+            chunk_px=params.chunk_px,
+            attributes={
+                "name": position.name,
+                "status": image.report["status"],
+                "reasons": image.report["reasons"],
+            },
+        )
+
+    def _digest(self, contents: list[list[Any]]) -> str:
+        # The layout is content too: label images follow the image's pyramid, chunks and format.
+        params = self.settings.params
+        return digest_json(
+            {
+                "fields": contents,
+                "channels": list(self.described.channels),
+                "ngff_version": params.ngff_version,
+                "pyramid_levels": params.pyramid_levels,
+                "chunk_px": params.chunk_px,
+            }
+        )
+
+
+class _Files:
+    """The raw files of a well, with the identity of each that was read."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.read: list[Json] = []
+        self._known: set[Path] = set()
+        self.pixel_size_um = functools.cache(raw_io.file_pixel_size_um)
+
+    def plane(self, plane: Plane) -> npt.NDArray[Any]:
+        self._identify(plane.path)
+        return raw_io.read_plane(plane)
+
+    def _identify(self, path: Path) -> None:
+        if path in self._known:
+            return
+        self._known.add(path)
+        try:
+            status = path.stat()
+            sha256 = digest_file(path)
+        except OSError:  # the reader says what is wrong with it
+            return
+        self.read.append(
+            {
+                "path": self._layout.relative(path),
+                "size": status.st_size,
+                "mtime_ns": status.st_mtime_ns,
+                "sha256": sha256,
+            }
+        )
+
+
+def _positions(described: RawPlate, well: str) -> Sequence[Field]:
+    """Fields of a well; a well without any has one that failed, so that it is in every table."""
+    return described.wells[well] or (_NO_FIELD,)
+
+
+def _open_store(
+    layout: Layout, plate: str, wells: Sequence[str], described: RawPlate, params: ConvertParams
+) -> PlateStore:
+    strangers = [well for well in wells if well not in described.wells]
+    if strangers:
+        raise StageError(f"raw plate {plate} has no well {', '.join(strangers)}; it has {', '.join(described.wells)}")
+    remedy = "write the plate's metadata first (`lysoquant convert` does)"
+    try:
+        store = PlateStore.open(layout.plate_store(plate))
+        fits = all(store.n_fields(well) == len(_positions(described, well)) for well in wells)
+    except PlateError as error:
+        raise StageError(f"plate {plate}: {error}; {remedy}") from error
+    if not fits or store.ngff_version != params.ngff_version:
+        raise StageError(f"plate {plate}: {store.path} was laid out for other raw files or another version; {remedy}")
+    return store
+
+
+def _judge(index: int, planes: npt.NDArray[Any], pixel_size_um: float, params: ConvertParams) -> Json:
+    """Report of a readable field: median focus and largest saturation of its channels."""
+    saturated = max(saturated_fraction(plane) for plane in planes)
+    scores = [score for score in map(focus_score, planes) if not math.isnan(score)]
+    values = {"saturated_fraction": _rounded(saturated)}
+    if scores:
+        values["focus_score"] = _rounded(float(np.median(scores)))
+    reasons = [reason for reason in (pixel_size_reason(pixel_size_um),) if reason is not None]
+    if saturated > params.max_saturated_fraction:
+        reasons.append(
+            f"{saturated:.2%} of the pixels of a channel are saturated, expected at most "
+            f"{params.max_saturated_fraction:.2%}; image with less light or exposure"
+        )
+    return field_report(index, status=FLAGGED if reasons else OK, reasons=reasons, **values)
+
+
+def _rounded(value: float) -> float:
+    """Six digits: floating-point sums may differ between machines further on, and reports enter digests."""
+    return float(f"{value:.6g}")
+
+
+def _is_nan(image: _Image) -> bool:
+    return math.isnan(image.pixel_size_um)
+
+
+def _identity(files: Sequence[Path], source: Path) -> Json:
+    """Identity of a well's raw files by name, size and content."""
+    identity: Json = {}
+    for path in files:
+        try:
+            identity[_relative(path, source)] = {"size": path.stat().st_size, "sha256": digest_file(path)}
+        except OSError:
+            identity[_relative(path, source)] = None
+    return identity
+
+
+def _description(described: RawPlate, well: str, source: Path) -> str:
+    """Digest of all that the plate's own metadata and file names say of a well."""
+    positions = [
+        {
+            "name": position.name,
+            "planes": {
+                channel: [_relative(plane.path, source), plane.index] for channel, plane in position.planes.items()
+            },
+            "problems": list(position.problems),
+        }
+        for position in _positions(described, well)
+    ]
+    plate = [list(described.channels), described.pixel_size_um, list(described.shape)]
+    return digest_json({"fields": positions, "plate": plate})
+
+
+def _relative(path: Path, source: Path) -> str:
+    return path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name

@@ -1,0 +1,58 @@
+"""Columns of the part tables: names, order and types, as the public contract says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+
+SHAPES: Final = (
+    "area_um2",
+    "perimeter_um",
+    "circularity",
+    "solidity",
+    "eccentricity",
+    "feret_um",
+    "min_feret_um",
+    "centroid_y_um",
+    "centroid_x_um",
+)
+DISTANCES: Final = ("distance_to_nucleus_um", "distance_to_cell_border_um")
+INTENSITIES: Final = ("intensity_mean", "rim_mean", "lumen_mean")
+CARGO_AREA: Final = "cargo_area_fraction"
+
+_STRING, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_FIELD_KEY: Final = [("plate", _STRING), ("well", _STRING), ("field", _INT)]
+
+
+def region_measurements(channels: Sequence[str]) -> list[str]:
+    """Columns of `endolysosomes.parquet` that hold a measurement; each has its mean in `cells.parquet`."""
+    intensities = [f"{kind}_{channel}" for channel in channels for kind in INTENSITIES]
+    return ["p_loaded", *SHAPES, *DISTANCES, *intensities, CARGO_AREA]
+
+
+def endolysosomes_schema(channels: Sequence[str]) -> pa.Schema:
+    """Schema of `endolysosomes.parquet` for a plate with these channel labels."""
+    keys = [*_FIELD_KEY, ("cell", _INT), ("label", _INT), ("is_loaded", _BOOL)]
+    return pa.schema([*keys, *((name, _FLOAT) for name in region_measurements(channels))])
+
+
+def cells_schema(channels: Sequence[str]) -> pa.Schema:
+    """Schema of a well's `cells.parquet`: the contract's columns without `is_expressing`, which aggregate adds."""
+    own = [("area_um2", _FLOAT), ("centroid_y_um", _FLOAT), ("centroid_x_um", _FLOAT), ("touches_border", _BOOL)]
+    intensities = [(f"intensity_mean_{channel}", _FLOAT) for channel in channels]
+    counts = [("n_endolysosomes", _INT), ("n_empty", _INT), ("n_loaded", _INT), ("occupancy", _FLOAT)]
+    means = [(f"mean_{name}", _FLOAT) for name in region_measurements(channels)]
+    return pa.schema([*_FIELD_KEY, ("cell", _INT), *own, *intensities, *counts, *means])
+
+
+def fields_schema() -> pa.Schema:
+    """Schema of `fields.parquet`."""
+    quality = [("status", _STRING), ("reason", _STRING), ("focus_score", _FLOAT), ("saturated_fraction", _FLOAT)]
+    return pa.schema([*_FIELD_KEY, *quality, ("n_cells", _INT), ("n_endolysosomes", _INT)])
+
+
+def segment_schema() -> pa.Schema:
+    """Schema of the table of objects that segment leaves for each well."""
+    return pa.schema([("field", _INT), ("cell", _INT), ("label", _INT), ("p_loaded", _FLOAT), ("is_loaded", _BOOL)])

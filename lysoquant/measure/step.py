@@ -1,0 +1,277 @@
+"""measure: the tables of a well from its images and label images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from lysoquant.errors import FieldError
+from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.io.tables import read_parquet, write_parquet
+from lysoquant.layout import Layout
+from lysoquant.measure.columns import cells_schema, endolysosomes_schema, fields_schema, segment_schema
+from lysoquant.measure.field import Columns, FieldTables, Objects, measure_field
+from lysoquant.measure.params import DaskSettings, MeasureSettings
+from lysoquant.measure.scheduler import workers
+from lysoquant.record import (
+    Json,
+    WellOutcome,
+    digest_file,
+    digest_json,
+    failed_field,
+    field_report,
+    merge_field_reports,
+    require_wells,
+    run_batch,
+)
+from lysoquant.vocabulary import CELLS, ENDOLYSOSOMES, FAILED
+
+_UPSTREAM = ("convert", "cells", "segment")
+_TASKS_PER_WORKER = 4
+"""Fields that are given out at a time for each worker: enough to keep all busy, few enough for steady progress."""
+
+
+def run(
+    *,
+    layout: Layout,
+    plate: str,
+    wells: Sequence[str],
+    settings: MeasureSettings,
+    record: Path,
+    cores: int = 1,
+    dask: DaskSettings = DaskSettings(),  # noqa: B008 (frozen)
+) -> Json:
+    """Measure the wells of a batch whose images, label images or settings changed.
+
+    Parameters
+    ----------
+    layout : Layout
+        Paths of the project; a well's part tables go to ``layout.well_tables``.
+    plate : str
+        Plate name.
+    wells : sequence of str
+        Wells of the batch.
+    settings : MeasureSettings
+        All that the result depends on besides images and label images.
+    record : pathlib.Path
+        The batch record.
+    cores : int
+        Processes or threads.
+    dask : DaskSettings
+        Where the fields are measured; the tables' bytes don't depend on it.
+
+    Returns
+    -------
+    dict
+        The batch record.
+
+    Raises
+    ------
+    StageError
+        If an earlier stage has not been run, a table can't be read, the cluster does not answer, or a field fails
+        under ``on_bad_field: fail``.
+    """
+    upstream = {stage: require_wells(layout, plate, stage, wells) for stage in _UPSTREAM}
+    batch = _Batch(
+        layout=layout,
+        plate=plate,
+        store=PlateStore.open(layout.plate_store(plate)),
+        settings=settings,
+        reports={well: _merged_reports(upstream, well) for well in wells},
+    )
+
+    def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
+        with workers(dask, cores=max(1, cores)) as pool:
+            for group in batch.groups(todo, at_least=1 if pool.n_workers == 1 else pool.n_workers * _TASKS_PER_WORKER):
+                tasks = {well: batch.tasks(well) for well in group}
+                measured = iter(pool.map(_measure, [task for some in tasks.values() for task in some]))
+                for well, some in tasks.items():
+                    yield well, batch.finish(well, {task.index: next(measured) for task in some})
+
+    return run_batch(
+        stage="measure",
+        layout=layout,
+        plate=plate,
+        wells=wells,
+        parameters=settings.model_dump(mode="json"),
+        inputs={well: {stage: upstream[stage][well]["digest"] for stage in _UPSTREAM} for well in wells},
+        work=work,
+        record=record,
+    )
+
+
+def _merged_reports(upstream: Mapping[str, Mapping[str, Json]], well: str) -> dict[int, Json]:
+    """What the earlier stages say of each field of a well, by field."""
+    told: dict[int, list[Json]] = {}
+    for stage in _UPSTREAM:
+        for report in upstream[stage][well]["fields"]:
+            told.setdefault(report["field"], []).append(report)
+    return {index: merge_field_reports(told[index]) for index in sorted(told)}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One field, with all that a worker needs to measure it."""
+
+    store: FieldStore
+    index: int
+    channels: tuple[str, ...]
+    objects: Objects
+    settings: MeasureSettings
+
+
+def _measure(task: _Task) -> FieldTables | str:
+    """A field's measurements, or why it has none."""
+    try:
+        return measure_field(
+            images={channel: task.store.read(channel) for channel in task.channels},
+            cells=task.store.read_label(CELLS),
+            labels=task.store.read_label(ENDOLYSOSOMES),
+            objects=task.objects,
+            pixel_size_um=task.store.pixel_size_um,
+            channels=task.settings.channels,
+            params=task.settings.params,
+        )
+    except FieldError as error:
+        return str(error)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What the wells of a batch have in common."""
+
+    layout: Layout
+    plate: str
+    store: PlateStore
+    settings: MeasureSettings
+    reports: dict[str, dict[int, Json]]
+
+    def groups(self, wells: Sequence[str], *, at_least: int) -> Iterator[list[str]]:
+        """Wells in order, so many together that they have at least that many fields."""
+        group: list[str] = []
+        for well in wells:
+            group.append(well)
+            if sum(len(self.reports[each]) for each in group) >= at_least:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def tasks(self, well: str) -> list[_Task]:
+        """The fields of a well that no earlier stage failed."""
+        objects = read_parquet(self._objects_path(well), columns=segment_schema().names)
+        return [
+            _Task(
+                store=self.store.field(well, index),
+                index=index,
+                channels=self._channels(well),
+                objects=_objects_of(objects, index),
+                settings=self.settings,
+            )
+            for index, report in self.reports[well].items()
+            if report["status"] != FAILED
+        ]
+
+    def finish(self, well: str, measured: Mapping[int, FieldTables | str]) -> WellOutcome:
+        """Write a well's tables."""
+        good = {index: tables for index, tables in measured.items() if not isinstance(tables, str)}
+        own = [self._report(well, index, measured.get(index)) for index in self.reports[well]]
+        channels = self._channels(well)
+        written = {
+            "endolysosomes": self._write(
+                well, "endolysosomes", {i: found.regions for i, found in good.items()}, endolysosomes_schema(channels)
+            ),
+            "cells": self._write(well, "cells", {i: found.cells for i, found in good.items()}, cells_schema(channels)),
+            "fields": self._write_fields(well, own),
+        }
+        return WellOutcome(
+            digest=digest_json({name: digest_file(path) for name, path in written.items()}),
+            wrote=[self.layout.relative(path) for path in written.values()],
+            read=[
+                self.layout.relative(self._objects_path(well)),
+                *(self.layout.relative(self.store.field(well, index).path) for index in measured),
+            ],
+            counts={
+                "cells": sum(report["n_cells"] for report in own),
+                "endolysosomes": sum(report["n_endolysosomes"] for report in own),
+                "n_below_min_area": sum(tables.n_below_min_area for tables in good.values()),
+            },
+            fields=own,
+        )
+
+    def _channels(self, well: str) -> tuple[str, ...]:
+        # Every field has every channel of the plate: convert writes a failed one with all of them.
+        return self.store.field(well, 0).channels
+
+    def _objects_path(self, well: str) -> Path:
+        return self.layout.plate_folder(self.plate) / "segment" / f"{well}.parquet"
+
+    def _report(self, well: str, index: int, measured: FieldTables | str | None) -> Json:
+        """What measure itself says of a field; None stands for one that had failed before."""
+        if measured is None:
+            return field_report(index, status=FAILED, n_cells=0, n_endolysosomes=0)
+        if isinstance(measured, str):
+            where = f"plate {self.plate}, well {well}, field {index}"
+            failed = failed_field(index, FieldError(measured), on_bad_field=self.settings.on_bad_field, where=where)
+            return failed | {"n_cells": 0, "n_endolysosomes": 0}
+        return field_report(index, n_cells=_length(measured.cells), n_endolysosomes=_length(measured.regions))
+
+    def _write(self, well: str, name: str, columns: Mapping[int, Columns], schema: pa.Schema) -> Path:
+        """Write the rows of a well's fields, one field after another."""
+        lengths = [_length(of_field) for of_field in columns.values()]
+        frame: dict[str, Any] = {
+            "plate": [self.plate] * sum(lengths),
+            "well": [well] * sum(lengths),
+            "field": np.repeat(np.array([*columns], dtype=np.int64), lengths),
+        }
+        for column in schema:
+            if column.name not in frame:
+                nothing = np.empty(0, dtype=column.type.to_pandas_dtype())
+                frame[column.name] = np.concatenate(
+                    [nothing, *(of_field[column.name] for of_field in columns.values())], dtype=nothing.dtype
+                )
+        path = self.layout.well_tables(self.plate, well) / f"{name}.parquet"
+        write_parquet(path, pd.DataFrame(frame), schema)
+        return path
+
+    def _write_fields(self, well: str, own: Sequence[Json]) -> Path:
+        rows = []
+        for report in own:
+            merged = merge_field_reports([self.reports[well][report["field"]], report])
+            rows.append(
+                {
+                    "plate": self.plate,
+                    "well": well,
+                    "field": report["field"],
+                    "status": merged["status"],
+                    "reason": "; ".join(merged["reasons"]),
+                    "focus_score": merged.get("focus_score", math.nan),
+                    "saturated_fraction": merged.get("saturated_fraction", math.nan),
+                    "n_cells": report["n_cells"],
+                    "n_endolysosomes": report["n_endolysosomes"],
+                }
+            )
+        path = self.layout.well_tables(self.plate, well) / "fields.parquet"
+        write_parquet(path, pd.DataFrame(rows, columns=fields_schema().names), fields_schema())
+        return path
+
+
+def _objects_of(objects: pd.DataFrame, index: int) -> Objects:
+    rows = objects[objects["field"] == index].sort_values("label")
+    return Objects(
+        label=rows["label"].to_numpy(dtype=np.int64),
+        cell=rows["cell"].to_numpy(dtype=np.int64),
+        p_loaded=rows["p_loaded"].to_numpy(dtype=np.float64),
+        is_loaded=rows["is_loaded"].to_numpy(dtype=np.bool_),
+    )
+
+
+def _length(columns: Columns) -> int:
+    return len(columns["cell"])

@@ -1,0 +1,137 @@
+"""Tiled prediction of many crops in full batches."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lysoquant.model.precision import Precision, autocast
+from lysoquant.model.weights import Model
+from lysoquant.vocabulary import BACKGROUND
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How crops are cut: square tiles of one size, their margins thrown away inside a crop.
+
+    Attributes
+    ----------
+    tile_px : int
+        Edge of a tile, a multiple of the network's 2 ** (levels - 1).
+    overlap_px : int
+        Margin on each side that is not used, except at the border of the crop.
+    """
+
+    tile_px: int
+    overlap_px: int
+
+    def cuts(self, length: int) -> list[tuple[int, slice]]:
+        """Start of each tile along an edge and the part of the edge that it answers for; the parts abut."""
+        if length <= self.tile_px:
+            return [(0, slice(0, length))]
+        stride = self.tile_px - 2 * self.overlap_px
+        starts = [*range(0, length - self.tile_px, stride), length - self.tile_px]
+        edges = [start + self.overlap_px for start in starts[1:]]
+        return [
+            (start, slice(low, high)) for start, low, high in zip(starts, [0, *edges], [*edges, length], strict=True)
+        ]
+
+
+@dataclass
+class _Crop(Generic[Key]):
+    key: Key
+    image: Tensor
+    probabilities: NDArray[np.float32]
+    waiting: int = 0
+    complete: bool = False
+
+
+@dataclass
+class Predictor:
+    """A model on a device, fed with crops of any size.
+
+    Attributes
+    ----------
+    calls, tiles : int
+        Calls of the network and tiles sent through it so far.
+    """
+
+    model: Model
+    device: torch.device
+    plan: TilePlan
+    batch_size: int
+    precision: Precision = "auto"
+    calls: int = field(default=0, init=False)
+    tiles: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._network = self.model.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def predict(self, crops: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, NDArray[np.float32]]]:
+        """Class probabilities of crops, in the order in which the crops came.
+
+        Parameters
+        ----------
+        crops : iterable of (key, float32 tensor (C, Y, X))
+            Crops as :func:`lysoquant.model.preprocess.network_input` makes them. Tiles of many crops share a batch;
+            a tile without any signal (outside the cell) is background and costs nothing.
+
+        Yields
+        ------
+        key, float32 array (3, Y, X)
+            Softmax of background, empty, loaded.
+        """
+        pending: list[_Crop[Key]] = []
+        batch: list[tuple[_Crop[Key], int, int, slice, slice]] = []
+        for key, image in crops:
+            crop = _Crop(key, image, _background(tuple(image.shape[1:])))
+            pending.append(crop)
+            for row, rows in self.plan.cuts(image.shape[1]):
+                for column, columns in self.plan.cuts(image.shape[2]):
+                    if self._tile(image, row, column).any():
+                        crop.waiting += 1
+                        batch.append((crop, row, column, rows, columns))
+                        if len(batch) == self.batch_size:
+                            self._run(batch)
+                            batch = []
+            crop.complete = True
+            while pending and pending[0].complete and not pending[0].waiting:
+                done = pending.pop(0)
+                yield done.key, done.probabilities
+        if batch:
+            self._run(batch)
+        for done in pending:
+            yield done.key, done.probabilities
+
+    def _tile(self, image: Tensor, row: int, column: int) -> Tensor:
+        return image[:, row : row + self.plan.tile_px, column : column + self.plan.tile_px]
+
+    def _run(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> None:
+        size = self.plan.tile_px
+        tiles = torch.zeros((len(batch), batch[0][0].image.shape[0], size, size))
+        for number, (crop, row, column, _, _) in enumerate(batch):
+            tile = self._tile(crop.image, row, column)
+            tiles[number, :, : tile.shape[1], : tile.shape[2]] = tile
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            scores = self._network(tiles.to(self.device).contiguous(memory_format=torch.channels_last))
+        probabilities = torch.softmax(scores.float(), dim=1).cpu().numpy()
+        self.calls += 1
+        self.tiles += len(batch)
+        for (crop, row, column, rows, columns), found in zip(batch, probabilities, strict=True):
+            inner = found[:, rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
+            crop.probabilities[:, rows, columns] = inner
+            crop.waiting -= 1
+
+
+def _background(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    probabilities = np.zeros((3, *shape), np.float32)
+    probabilities[BACKGROUND] = 1
+    return probabilities

@@ -1,0 +1,160 @@
+"""Model files: safetensors with the model card in the header, no pickle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lysoquant.errors import ModelError
+from lysoquant.model.network import Architecture, UNet
+from lysoquant.params import Params
+from lysoquant.record import digest_file
+from lysoquant.units import MODEL_PIXEL_SIZE_UM
+
+DEFAULT_MODEL: Final = Path(__file__).parent / "weights" / "default.safetensors"
+_CARD_KEY: Final = "lysoquant"
+_MAX_BYTES: Final = 2**30
+
+
+class ModelCard(Params):
+    """What a person and a pipeline must know of a model; travels in the weight file's header."""
+
+    name: str
+    """Name of the model."""
+    architecture: Architecture
+    """The network."""
+    inputs: tuple[str | None, ...] = ("cargo", "lysosome", None)
+    """Channel role of each input plane; null is a plane of zeros."""
+    classes: tuple[str, ...] = ("background", "empty", "loaded")
+    """Class of each score."""
+    pixel_size_um: float = MODEL_PIXEL_SIZE_UM
+    """Pixel size at which the network sees images."""
+    normalization: str = "cell"
+    """How intensities were brought to [0, 1] in training."""
+    training: dict[str, str | int | float] = Field(default_factory=dict)
+    """Data, iterations, seed."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Figures on held-out data, each with its n in `metrics_note`."""
+    metrics_note: str = ""
+    """What the metrics were measured on."""
+    limits: tuple[str, ...] = ()
+    """Where the model should not be trusted."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network ready for use, its card and the digest of its file."""
+
+    network: UNet
+    card: ModelCard
+    sha256: str
+
+
+def model_path(setting: str, *, project: Path) -> Path:
+    """File of the `segment.model` setting: ``default`` or a path relative to the project.
+
+    Raises
+    ------
+    ModelError
+        If there is no such file.
+    """
+    path = DEFAULT_MODEL if setting == "default" else project / setting
+    if not path.is_file():
+        raise ModelError(
+            f"segment.model is {setting!r} but there is no file {path}; give a .safetensors file or 'default'"
+        )
+    return path
+
+
+def save_model(path: Path, network: UNet, card: ModelCard) -> str:
+    """Write weights in half precision with their card; returns the file's SHA-256."""
+    tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    save_file(tensors, partial, metadata={_CARD_KEY: card.model_dump_json()})
+    partial.replace(path)
+    return digest_file(path)
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card of a model file, without its weights.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged, too large or carries no valid card.
+    """
+    if path.stat().st_size > _MAX_BYTES:
+        raise ModelError(f"{path}: larger than {_MAX_BYTES} bytes, which no model of this network is")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_CARD_KEY)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: not a safetensors file ({error}); give a model written by lysoquant") from error
+    if text is None:
+        raise ModelError(f"{path}: carries no lysoquant model card; give a model written by lysoquant")
+    try:
+        card = ModelCard.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path}: its model card is wrong at {where or 'the top'}: {first['msg']}") from error
+    if card.architecture.in_channels != len(card.inputs):
+        raise ModelError(
+            f"{path}: the card names {len(card.inputs)} inputs, the network has {card.architecture.in_channels}"
+        )
+    return card
+
+
+def check_fit(card: ModelCard, *, roles: set[str]) -> None:
+    """Refuse a model that needs a channel role which the configuration does not give.
+
+    Raises
+    ------
+    ModelError
+        Naming the role and the remedy.
+    """
+    if card.inputs[:2] != ("cargo", "lysosome") or any(role is not None for role in card.inputs[2:]):
+        raise ModelError(
+            f"model {card.name!r} expects inputs {card.inputs}; lysoquant gives cargo, lysosome and planes of zeros"
+        )
+    missing = [role for role in card.inputs if role is not None and role not in roles]
+    if missing:
+        raise ModelError(f"model {card.name!r} needs a {missing[0]} channel; set channels.{missing[0]}")
+    if card.normalization not in ("cell", "joint"):
+        raise ModelError(f"model {card.name!r} asks for normalization {card.normalization!r}, not 'cell' or 'joint'")
+    if card.pixel_size_um != MODEL_PIXEL_SIZE_UM:
+        raise ModelError(f"model {card.name!r} works at {card.pixel_size_um} um, lysoquant at {MODEL_PIXEL_SIZE_UM} um")
+    if len(card.classes) != 3 or card.architecture.classes != 3:
+        raise ModelError(f"model {card.name!r} has classes {card.classes}, not background, empty and loaded")
+
+
+def load_model(path: Path) -> Model:
+    """Network, card and digest of a model file.
+
+    Raises
+    ------
+    ModelError
+        If the file is damaged or its weights do not fit the network of its card, naming the first tensor that doesn't.
+    """
+    card = read_card(path)
+    network = UNet(card.architecture)
+    expected = network.state_dict()
+    with safe_open(path, framework="pt") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, tensor in expected.items():
+        if name not in found:
+            raise ModelError(f"{path}: tensor {name} is missing")
+        if found[name].shape != tensor.shape:
+            raise ModelError(f"{path}: tensor {name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}")
+    extra = sorted(set(found) - set(expected))
+    if extra:
+        raise ModelError(f"{path}: tensor {extra[0]} does not belong to the network")
+    network.load_state_dict({name: tensor.float() for name, tensor in found.items()})
+    return Model(network=network.eval(), card=card, sha256=digest_file(path))

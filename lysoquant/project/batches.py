@@ -1,0 +1,197 @@
+"""Batches of wells: the jobs of the workflow, and which job waits for which.
+
+A job is a stage and a batch of neighbouring wells, cut in reading order; its name is the batch's first and last well.
+Stages may have batches of different sizes: a batch waits for every upstream batch that shares a well with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import lysoquant
+from lysoquant.config import Project
+from lysoquant.errors import ConfigError, InputError
+from lysoquant.record import digest_file
+from lysoquant.vocabulary import BATCH_STAGES, well_order
+
+UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
+    "convert": (),
+    "cells": ("convert",),
+    "segment": ("convert", "cells"),
+    "measure": ("convert", "cells", "segment"),
+}
+"""Stages whose output a batch stage reads."""
+
+DEFAULT_MODEL: Final = Path(lysoquant.__file__).parent / "model" / "weights" / "default.safetensors"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Neighbouring wells that one job does.
+
+    Attributes
+    ----------
+    wells : tuple of str
+        Canonical well names in reading order; never empty.
+    """
+
+    wells: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """First and last well: ``B02-B09``, or ``B02-B02`` for a single well."""
+        return f"{self.wells[0]}-{self.wells[-1]}"
+
+
+def cut_batches(wells: Iterable[str], *, wells_per_job: int) -> tuple[Batch, ...]:
+    """Wells in reading order, cut into batches; the last may be smaller.
+
+    Raises
+    ------
+    ValueError
+        If ``wells_per_job`` is below 1 or a well name is not canonical.
+    """
+    if wells_per_job < 1:
+        raise ValueError(f"wells_per_job is {wells_per_job}; it must be at least 1")
+    ordered = sorted(set(wells), key=well_order)
+    return tuple(
+        Batch(tuple(ordered[start : start + wells_per_job])) for start in range(0, len(ordered), wells_per_job)
+    )
+
+
+def overlapping(batch: Batch, batches: Iterable[Batch]) -> tuple[Batch, ...]:
+    """Those of ``batches`` that share a well with ``batch``, in their order."""
+    wells = set(batch.wells)
+    return tuple(other for other in batches if not wells.isdisjoint(other.wells))
+
+
+def choose_wells(text: str, *, plate: str, wells: Sequence[str]) -> tuple[str, ...]:
+    """Wells that a user named (``B02,B03``), in reading order.
+
+    Raises
+    ------
+    InputError
+        If the plate has no such well; the message lists those that it has.
+    """
+    named = {name.strip() for name in text.split(",") if name.strip()}
+    unknown = sorted(named - set(wells))
+    if unknown or not named:
+        raise InputError(
+            f"--wells {text!r}: plate {plate} has no well {', '.join(unknown) or '(none was named)'};"
+            f" its wells are {', '.join(wells)}"
+        )
+    return tuple(sorted(named, key=well_order))
+
+
+def model_file(project: Project) -> Path:
+    """The model that the configuration asks for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file.
+    """
+    model = project.config.segment.model
+    path = DEFAULT_MODEL if model == "default" else project.layout.project / model
+    if not path.is_file():
+        raise ConfigError(
+            f"segment.model is {model!r} and {path} is not a file;"
+            ' give the path of a .safetensors file relative to the project, or "default"'
+        )
+    return path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every job of a project and the records between them.
+
+    Parameters
+    ----------
+    project : Project
+        The loaded project.
+    n_fields : mapping of str to mapping of str to int
+        For each plate and well the number of fields.
+    """
+
+    project: Project
+    n_fields: Mapping[str, Mapping[str, int]]
+
+    @cached_property
+    def plates(self) -> tuple[str, ...]:
+        return tuple(self.project.plates)
+
+    def wells(self, plate: str) -> tuple[str, ...]:
+        """Wells of a plate that have raw images, in reading order."""
+        return tuple(sorted(self.n_fields[plate], key=well_order))
+
+    @cached_property
+    def _batches(self) -> dict[tuple[str, str], tuple[Batch, ...]]:
+        sizes = self.project.config.execution.wells_per_job
+        return {
+            (stage, plate): cut_batches(self.wells(plate), wells_per_job=getattr(sizes, stage))
+            for stage in BATCH_STAGES
+            for plate in self.plates
+        }
+
+    def batches(self, stage: str, plate: str) -> tuple[Batch, ...]:
+        """Batches of a stage for one plate, in reading order."""
+        return self._batches[stage, plate]
+
+    def batch_names(self, stage: str) -> tuple[str, ...]:
+        """Names of a stage's batches over all plates, sorted, each once."""
+        return tuple(sorted({batch.name for plate in self.plates for batch in self.batches(stage, plate)}))
+
+    def batch(self, stage: str, plate: str, name: str) -> Batch:
+        """A batch by its name.
+
+        Raises
+        ------
+        InputError
+            If the plate has no such batch.
+        """
+        batches = self.batches(stage, plate)
+        for batch in batches:
+            if batch.name == name:
+                return batch
+        raise InputError(
+            f"plate {plate} has no {stage} batch {name!r}; it has {', '.join(batch.name for batch in batches)}"
+        )
+
+    def path(self, path: Path) -> str:
+        """A path as the workflow names it: relative to the project where it lies inside, so a project can be moved."""
+        project = self.project.layout.project
+        return path.relative_to(project).as_posix() if path.is_relative_to(project) else path.as_posix()
+
+    def upstream_records(self, stage: str, plate: str, name: str) -> list[Path]:
+        """Records that a job waits for: those of upstream batches that share a well with it."""
+        batch = self.batch(stage, plate, name)
+        layout = self.project.layout
+        return [
+            layout.batch_record(plate, upstream, other.name)
+            for upstream in UPSTREAM[stage]
+            for other in overlapping(batch, self.batches(upstream, plate))
+        ]
+
+    def measure_records(self) -> list[Path]:
+        """Every record that aggregate waits for."""
+        layout = self.project.layout
+        return [
+            layout.batch_record(plate, "measure", batch.name)
+            for plate in self.plates
+            for batch in self.batches("measure", plate)
+        ]
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model file.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file.
+        """
+        return digest_file(model_file(self.project))

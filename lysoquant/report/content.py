@@ -1,0 +1,418 @@
+"""What the report says: tables in, the contents of its sections out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from markupsafe import Markup
+
+from lysoquant.report import heatmap, strip
+from lysoquant.report.wording import UNDEFINED, count, fraction, listing, number
+from lysoquant.vocabulary import FAILED, FIELD_STATUSES, FLAGGED, OK
+
+NO_CONDITION: Final = "no condition"
+_MAX_TOOLTIPS: Final = 4000
+_TEXT: Final = ("plate", "well", "row", "condition", "replicate", "control", "flags", "reason", "status")
+_RANK: Final = {"negative": 0, "positive": 1}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The project's tables, as the contract names their columns; text is never null (see :func:`tidy`)."""
+
+    wells: pd.DataFrame
+    cells: pd.DataFrame
+    fields: pd.DataFrame
+    conditions: pd.DataFrame
+    statistics: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a column; `key` is its name in the table on disk."""
+
+    key: str
+    title: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Text of a table cell and the value by which it is sorted ("" sorts last)."""
+
+    text: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to show, and the columns left out because they hold nothing."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    empty: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PlateMaps:
+    """The maps of one plate by metric."""
+
+    plate: str
+    is_wide: bool
+    occupancy: Markup
+    endolysosomes: Markup
+    quality: Markup
+    note: str
+
+
+@dataclass(frozen=True)
+class ConditionStrip:
+    """One condition's plot and its numbers in words."""
+
+    name: str
+    control: str
+    plot: Markup
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """A reason, and the fields that it befell."""
+
+    status: str
+    plate: str
+    reason: str
+    n_fields: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What went wrong and where."""
+
+    summary: str
+    fields: Sequence[FieldProblem] = ()
+    wells: Sequence[tuple[str, str, str]] = field(default=())
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose text columns hold text only: what is missing becomes empty."""
+    present = [name for name in _TEXT if name in frame]
+    text = {name: frame[name].astype(object).where(frame[name].notna(), "").astype(str) for name in present}
+    return frame.assign(**text).reset_index(drop=True)
+
+
+def verdict(tables: Tables) -> str:
+    """The report in one sentence."""
+    wells, fields = tables.wells, tables.fields
+    n_plates = int(wells["plate"].nunique())
+    where = f"{count(len(wells), 'well')} on {count(n_plates, 'plate')}"
+    n_failed, n_flagged = (int((fields["status"] == status).sum()) for status in (FAILED, FLAGGED))
+    if len(fields) and n_failed == len(fields):
+        return f"Nothing could be measured in {where}: all {count(len(fields), 'field')} failed."
+    n, n_loaded = int(wells["n_endolysosomes"].sum()), int(wells["n_loaded"].sum())
+    cells = count(int(wells["n_cells"].sum()), "cell")
+    found = f"{where}: {cells} with {count(n, 'endolysosome')}, {n_loaded:,} of them loaded"
+    of_fields = count(len(fields), "field")
+    bad = f"{f'{n_failed:,}' if n_failed else 'none'} of {of_fields} failed"
+    return f"{found}; {bad}, {n_flagged:,} flagged." if n_flagged else f"{found}; {bad}."
+
+
+def condition_order(wells: pd.DataFrame) -> list[str]:
+    """Conditions as they are shown: negative controls, positive controls, samples from high to low occupancy."""
+    known = wells[wells["condition"] != ""]
+    keys: dict[str, tuple[int, float, str]] = {}
+    for name, group in known.groupby("condition", sort=True):
+        mean, _ = strip.mean_and_sd(group["occupancy_mean"].to_numpy(dtype=np.float64))
+        rank = min(_RANK.get(control, 2) for control in group["control"])
+        keys[str(name)] = (rank, math.inf if math.isnan(mean) else -mean, str(name))
+    return sorted(keys, key=keys.__getitem__) + ([""] if (wells["condition"] == "").any() else [])
+
+
+def well_status(row: Mapping[Hashable, Any]) -> str:
+    """Quality of a well: failed without any usable field, flagged if anything was flagged, else ok."""
+    if row["n_fields_failed"] >= row["n_fields"]:
+        return FAILED
+    return FLAGGED if row["flags"] or row["n_fields_failed"] else OK
+
+
+def plate_maps(wells: pd.DataFrame, *, sizes: Mapping[str, tuple[int, int]]) -> list[PlateMaps]:
+    """Heat maps of every plate; the scale of the counts is the same for all plates.
+
+    Parameters
+    ----------
+    wells : pandas.DataFrame
+        The well table.
+    sizes : mapping of str to tuple of int
+        Rows and columns of each plate.
+    """
+    highest = _highest(wells)
+    return [
+        _maps_of(str(plate), group.to_dict("records"), size=sizes[str(plate)], highest=highest)
+        for plate, group in wells.groupby("plate", sort=True)
+    ]
+
+
+def scales(wells: pd.DataFrame) -> dict[str, Markup]:
+    """Legends of the maps by metric."""
+    return {
+        "occupancy": heatmap.scale_svg(low="0", high="1", palette=heatmap.VIRIDIS, label="occupancy from 0 to 1"),
+        "endolysosomes": heatmap.scale_svg(
+            low="0",
+            high=f"{_highest(wells):,.0f}",
+            palette=heatmap.CIVIDIS,
+            label=f"endolysosomes from 0 to {_highest(wells):,.0f}",
+        ),
+    }
+
+
+def strips(tables: Tables) -> list[ConditionStrip]:
+    """A strip plot of every condition, in the order of :func:`condition_order`."""
+    several = tables.wells["plate"].nunique() > 1
+    cells: dict[Hashable, pd.DataFrame] = {**dict(iter(tables.cells.groupby(["plate", "well"], sort=True)))}
+    with_titles = len(tables.cells) <= _MAX_TOOLTIPS
+    return [
+        _strip_of(name, group, cells=cells, several=several, with_titles=with_titles)
+        for name in condition_order(tables.wells)
+        for group in [tables.wells[tables.wells["condition"] == name]]
+    ]
+
+
+_WELL_COLUMNS: Final = (
+    Column("plate", "Plate", False),
+    Column("well", "Well", False),
+    Column("condition", "Condition", False),
+    Column("replicate", "Rep.", False),
+    Column("control", "Control", False),
+    Column("n_fields", "Fields", True),
+    Column("n_fields_failed", "Failed", True),
+    Column("n_cells", "Cells", True),
+    Column("n_endolysosomes", "Endolysosomes", True),
+    Column("n_empty", "Empty", True),
+    Column("n_loaded", "Loaded", True),
+    Column("occupancy_mean", "Occupancy", True),
+    Column("occupancy_sd", "SD of cells", True),
+    Column("occupancy_pooled", "Pooled", True),
+    Column("occupancy_ci_low", "CI low", True),
+    Column("occupancy_ci_high", "CI high", True),
+    Column("area_um2_mean", "Area µm²", True),
+    Column("robust_z", "Robust z", True),
+    Column("b_score", "B score", True),
+    Column("flags", "Flags", False),
+)
+
+_TITLES: Final = {
+    "n_wells": "Wells",
+    "n_wells_failed": "Wells failed",
+    "n_wells_with_occupancy": "Wells with occupancy",
+    "n_cells": "Cells",
+    "n_endolysosomes": "Endolysosomes",
+    "occupancy_mean": "Occupancy",
+    "occupancy_sd": "SD of wells",
+    "occupancy_pooled": "Pooled",
+    "occupancy_ci_low": "CI low",
+    "occupancy_ci_high": "CI high",
+    "area_um2_mean": "Area µm²",
+    "n_condition": "Wells",
+    "n_reference": "Wells of reference",
+    "ci_low": "CI low",
+    "ci_high": "CI high",
+    "df": "Degrees of freedom",
+    "p_value": "p",
+    "p_adjusted": "p adjusted",
+}
+
+
+def well_table(wells: pd.DataFrame) -> Table:
+    """The occupancy table."""
+    return _table(wells, [column for column in _WELL_COLUMNS if column.key in wells])
+
+
+def plain_table(frame: pd.DataFrame) -> Table:
+    """Any table with all its columns."""
+    columns = [
+        Column(str(key), _TITLES.get(str(key), str(key).replace("_", " ").capitalize()), _is_numeric(frame[key]))
+        for key in frame.columns
+    ]
+    return _table(frame, columns)
+
+
+def quality(tables: Tables) -> Quality:
+    """Failed and flagged fields by reason, and flagged wells."""
+    fields = tables.fields
+    bad = fields[fields["status"] != OK]
+    problems = [
+        FieldProblem(str(status), str(plate), str(reason), len(group), _places(group))
+        for (status, plate, reason), group in bad.groupby(["status", "plate", "reason"], sort=True)
+    ]
+    problems.sort(key=lambda problem: (-FIELD_STATUSES.index(problem.status), problem.plate, -problem.n_fields))
+    flagged = tables.wells[tables.wells["flags"] != ""]
+    wells = [(str(row["plate"]), str(row["well"]), _flags(str(row["flags"]))) for row in flagged.to_dict("records")]
+    return Quality(_quality_summary(fields, len(wells)), problems, wells)
+
+
+def _quality_summary(fields: pd.DataFrame, n_wells: int) -> str:
+    if not len(fields):
+        return "No field was measured."
+    numbers = {status: int((fields["status"] == status).sum()) for status in FIELD_STATUSES}
+    if numbers[OK] == len(fields) and not n_wells:
+        return f"All {count(len(fields), 'field')} passed and no well is flagged."
+    verbs = {OK: "passed", FLAGGED: "flagged", FAILED: "failed"}
+    said = listing([f"{n:,} {verbs[status]}" for status, n in numbers.items() if n])
+    wells = f"; {count(n_wells, 'well is', 'wells are')} flagged" if n_wells else "; no well is flagged"
+    return f"Of {count(len(fields), 'field')}, {said}{wells}."
+
+
+def _flags(flags: str) -> str:
+    return ", ".join(flag.strip().replace("_", " ") for flag in flags.split(";") if flag.strip())
+
+
+def _places(fields: pd.DataFrame) -> str:
+    return "; ".join(
+        f"{well} field {', '.join(str(number) for number in group['field'])}"
+        for well, group in fields.groupby("well", sort=True)
+    )
+
+
+def _highest(wells: pd.DataFrame) -> float:
+    return float(wells["n_endolysosomes"].max()) if len(wells) else 0.0
+
+
+def _describe(row: Mapping[Hashable, Any]) -> str:
+    parts = [str(row["condition"] or NO_CONDITION)]
+    parts += [f"{row['control']} control"] if row["control"] else []
+    parts += [f"replicate {row['replicate']}"] if row["replicate"] else []
+    parts += [f"occupancy {fraction(row['occupancy_mean'])} (SD {fraction(row['occupancy_sd'])})"]
+    parts += [f"{count(int(row['n_endolysosomes']), 'endolysosome')}, {int(row['n_loaded']):,} loaded"]
+    parts += [count(int(row["n_cells"]), "cell")]
+    failed = f", {int(row['n_fields_failed']):,} failed" if row["n_fields_failed"] else ""
+    parts += [f"{count(int(row['n_fields']), 'field')}{failed}"]
+    parts += [f"flags: {_flags(str(row['flags']))}"] if row["flags"] else []
+    return f"{row['well']} · " + " · ".join(parts)
+
+
+def _maps_of(
+    plate: str, rows: Sequence[Mapping[Hashable, Any]], *, size: tuple[int, int], highest: float
+) -> PlateMaps:
+    occupancy, endolysosomes, statuses = [], [], []
+    for row in rows:
+        name, label, status = str(row["well"]), _describe(row), well_status(row)
+        mean, n = float(row["occupancy_mean"]), int(row["n_endolysosomes"])
+        draw = partial(heatmap.value_well, name, label=label, failed=status == FAILED, low=0)
+        mark = fraction(mean).removeprefix("0")
+        occupancy.append(draw(value=mean, mark=mark, high=1, palette=heatmap.VIRIDIS))
+        endolysosomes.append(draw(value=n, mark=_short(n), high=highest, palette=heatmap.CIVIDIS))
+        statuses.append(heatmap.status_well(name, status=status, label=f"{status}: {label}"))
+    plot = partial(heatmap.plate_svg, n_rows=size[0], n_columns=size[1])
+    return PlateMaps(
+        plate=plate,
+        is_wide=size[1] > 12,
+        occupancy=plot(occupancy, title=f"Occupancy of the wells of plate {plate}"),
+        endolysosomes=plot(endolysosomes, title=f"Endolysosomes in the wells of plate {plate}"),
+        quality=plot(statuses, title=f"Quality of the wells of plate {plate}"),
+        note=_plate_note(rows),
+    )
+
+
+def _plate_note(rows: Sequence[Mapping[Hashable, Any]]) -> str:
+    statuses = [well_status(row) for row in rows]
+    said = [count(len(rows), "well")]
+    said += [f"{statuses.count(status):,} {status}" for status in (FLAGGED, FAILED) if status in statuses]
+    return ", ".join(said)
+
+
+def _short(n: int) -> str:
+    return str(n) if n < 1000 else f"{n / 1000:.1f}k" if n < 9950 else f"{n / 1000:.0f}k"
+
+
+def _strip_of(
+    name: str,
+    wells: pd.DataFrame,
+    *,
+    cells: Mapping[Hashable, pd.DataFrame],
+    several: bool,
+    with_titles: bool,
+) -> ConditionStrip:
+    rows = wells.to_dict("records")
+    lanes = [
+        _lane(row, cells.get((row["plate"], row["well"])), several=several, with_titles=with_titles) for row in rows
+    ]
+    mean, sd = strip.mean_and_sd(wells["occupancy_mean"].to_numpy(dtype=np.float64))
+    control = next((str(row["control"]) for row in rows if row["control"]), "")
+    value = fraction(mean) if math.isnan(sd) else f"{fraction(mean)} ± {fraction(sd)}"
+    detail = _strip_detail(lanes, sum(well_status(row) == FAILED for row in rows))
+    shown = name or NO_CONDITION
+    plot = strip.condition_svg(
+        lanes, mean=mean, sd=sd, tone=control or "sample", title=f"{shown}: occupancy {value}; {detail}"
+    )
+    return ConditionStrip(name=shown, control=control, plot=plot, value=value, detail=detail)
+
+
+def _lane(
+    row: Mapping[Hashable, Any], cells: pd.DataFrame | None, *, several: bool, with_titles: bool
+) -> strip.Lane:
+    well = str(row["well"])
+    if cells is None:
+        return strip.Lane(well, np.empty(0), np.empty(0, dtype=np.bool_), float(row["occupancy_mean"]))
+    place = f"{row['plate']} {well}" if several else well
+    titles = [
+        f"{place} field {field}, cell {cell}: {loaded} of {n} loaded, occupancy {fraction(occupancy)}"
+        for field, cell, loaded, n, occupancy in zip(
+            cells["field"], cells["cell"], cells["n_loaded"], cells["n_endolysosomes"], cells["occupancy"], strict=True
+        )
+        if with_titles
+    ]
+    occupancy = cells["occupancy"].to_numpy(dtype=np.float64)
+    return strip.Lane(well, occupancy, counted(cells), float(row["occupancy_mean"]), titles)
+
+
+def counted(cells: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Whether each cell enters its well's occupancy: it expresses the cargo, or nobody asked."""
+    return np.asarray(cells["is_expressing"].fillna(True).to_numpy(dtype=np.bool_))
+
+
+def _strip_detail(lanes: Sequence[strip.Lane], n_failed: int) -> str:
+    occupancy = np.concatenate([lane.occupancy for lane in lanes])
+    aside = np.concatenate([~lane.counted for lane in lanes])
+    said = [count(len(lanes), "well"), *([f"{n_failed:,} failed"] if n_failed else []), count(len(occupancy), "cell")]
+    n_undefined = int(np.isnan(occupancy).sum())
+    said += [f"{n_undefined:,} without endolysosomes, not drawn"] if n_undefined else []
+    said += [f"{int(aside.sum()):,} not expressing, drawn hollow"] if aside.any() else []
+    return ", ".join(said)
+
+
+def _is_numeric(values: pd.Series[Any]) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values))
+
+
+def _table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
+    kept = [column for column in columns if not _is_blank(frame[column.key])] if len(frame) else list(columns)
+    if "plate" in frame and frame["plate"].nunique() == 1:
+        kept = [column for column in kept if column.key != "plate"]
+    rows = [[_cell(row[column.key], column) for column in kept] for row in frame.to_dict("records")]
+    empty = [column.key for column in columns if column not in kept and column.key != "plate"]
+    return Table(kept, rows, empty)
+
+
+def _is_blank(values: pd.Series[Any]) -> bool:
+    return bool((values.isna() | (values.astype(str) == "")).all())
+
+
+def _cell(value: Any, column: Column) -> Cell:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return Cell(UNDEFINED, "")
+    if not column.numeric:
+        text = _flags(str(value)) if column.key == "flags" else str(value)
+        return Cell(text, str(value))
+    if float(value).is_integer() and (column.key.startswith("n_") or isinstance(value, int)):
+        return Cell(f"{int(value):,}", str(int(value)))
+    text = fraction(float(value)) if column.key.startswith("occupancy") else number(float(value))
+    return Cell(text, repr(float(value)))

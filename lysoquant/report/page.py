@@ -1,0 +1,212 @@
+"""The page: contents in, one self-contained HTML document out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lysoquant.report import content, montage, strip
+from lysoquant.report.methods import methods
+from lysoquant.report.params import ReportSettings
+from lysoquant.report.wording import duration, listing
+
+_FOLDER: Final = Path(__file__).parent
+_HIDDEN_CARD_KEYS: Final = ("architecture",)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One cell of the montage.
+
+    Attributes
+    ----------
+    caption : str
+        Plate, well, field and cell.
+    numbers : str
+        Its occupancy and counts.
+    plain, outlined : bytes
+        PNG files; empty where the picture can't be had.
+    note : str
+        What else a person should know of it.
+    """
+
+    caption: str
+    numbers: str
+    plain: bytes
+    outlined: bytes
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PictureGroup:
+    """The typical cells of one condition."""
+
+    name: str
+    median: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the stages' records say.
+
+    Attributes
+    ----------
+    versions : mapping of str to sequence of str
+        Versions by package; more than one where wells were done with different ones.
+    seconds : sequence of (str, int, float)
+        Stage, number of wells, seconds in all.
+    models : sequence of mapping
+        Each model that was used: ``sha256`` and what segment's records say of it.
+    """
+
+    versions: Mapping[str, Sequence[str]]
+    seconds: Sequence[tuple[str, int, float]]
+    models: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Montage:
+    """The montage, the note under it, and why there is none where there is none."""
+
+    groups: Sequence[PictureGroup]
+    note: str = ""
+    absence: str = ""
+
+
+def render(
+    *,
+    tables: content.Tables,
+    plate_sizes: Mapping[str, tuple[int, int]],
+    pictures: Montage,
+    provenance: Provenance,
+    settings: ReportSettings,
+) -> str:
+    """The report as HTML that needs nothing but itself.
+
+    Parameters
+    ----------
+    tables : content.Tables
+        The project's tables.
+    plate_sizes : mapping of str to tuple of int
+        Rows and columns of each plate.
+    pictures : Montage
+        Typical cells.
+    provenance : Provenance
+        Versions, time and models.
+    settings : ReportSettings
+        Title, channels and the whole configuration.
+
+    Returns
+    -------
+    str
+        Equal text for equal input. Its policy forbids every connection; only its own script and style run. All text
+        from plates, sheets and records is escaped.
+    """
+    style, script = _asset("style.css"), _asset("script.js")
+    return _environment().get_template("template.html").render(
+        page=_page(tables, plate_sizes, pictures, provenance, settings),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_policy_hash(style),
+        script_hash=_policy_hash(script),
+    )
+
+
+def _page(
+    tables: content.Tables,
+    plate_sizes: Mapping[str, tuple[int, int]],
+    pictures: Montage,
+    provenance: Provenance,
+    settings: ReportSettings,
+) -> dict[str, Any]:
+    plates = sorted(str(plate) for plate in tables.wells["plate"].unique())
+    crop_um = settings.params.crop_um
+    return {
+        "title": settings.params.title,
+        "plates_line": f"{'Plate' if len(plates) == 1 else 'Plates'} {listing(plates)}" if plates else "No plate",
+        "one_plate": f" of plate {plates[0]}" if len(plates) == 1 else "",
+        "verdict": content.verdict(tables),
+        "maps": content.plate_maps(tables.wells, sizes=plate_sizes),
+        "scales": content.scales(tables.wells),
+        "has_conditions": bool((tables.wells["condition"] != "").any()),
+        "strips": content.strips(tables),
+        "axis": strip.axis_svg(),
+        "wells": content.well_table(tables.wells),
+        "conditions": content.plain_table(tables.conditions),
+        "statistics": content.plain_table(tables.statistics),
+        "montage": [_group_view(group) for group in pictures.groups],
+        "montage_note": pictures.note,
+        "no_montage": pictures.absence,
+        "panel_px": montage.PANEL_PX,
+        "scale_bar": f"{montage.scale_bar_um(crop_um):g} µm long, the crop {crop_um:g} µm wide",
+        "cargo": settings.channels.cargo,
+        "lysosome": settings.channels.lysosome,
+        "quality": content.quality(tables),
+        "methods": methods(settings, models=provenance.models, tests=_tests(tables)),
+        "models": [_model_facts(model) for model in provenance.models],
+        "versions": [(name, ", ".join(found)) for name, found in provenance.versions.items()],
+        "seconds": [(stage, f"{wells:,}", duration(seconds)) for stage, wells, seconds in provenance.seconds],
+        "config": yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True, width=100),
+    }
+
+
+def _group_view(group: PictureGroup) -> dict[str, Any]:
+    pictures = [
+        vars(picture) | {"plain": _base64(picture.plain), "outlined": _base64(picture.outlined)}
+        for picture in group.pictures
+    ]
+    return {"name": group.name, "median": group.median, "pictures": pictures}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _tests(tables: content.Tables) -> list[str]:
+    return sorted({str(test) for test in tables.statistics["test"]}) if "test" in tables.statistics else []
+
+
+def _model_facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A model's card as pairs of text, one level of nesting as ``outer inner``."""
+    facts: list[tuple[str, str]] = []
+    for key, value in model.items():
+        if key in _HIDDEN_CARD_KEYS or value in (None, "", {}, [], ()):
+            continue
+        inner = value if isinstance(value, Mapping) else {"": value}
+        facts += [(f"{key} {name}".replace("_", " ").strip(), _fact(item)) for name, item in inner.items()]
+    return facts
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_fact(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join("none" if item is None else _fact(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _policy_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+@cache
+def _asset(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(_FOLDER)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+

@@ -1,0 +1,265 @@
+"""segment: cells to labelled, classified endolysosomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lysoquant.errors import FieldError
+from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.io.tables import write_parquet
+from lysoquant.layout import Layout
+from lysoquant.model.precision import choose_device, resolve_precision
+from lysoquant.model.predict import Predictor, TilePlan
+from lysoquant.model.preprocess import Normalization, network_input
+from lysoquant.model.weights import Model, check_fit, load_model, model_path
+from lysoquant.record import (
+    Json,
+    WellOutcome,
+    digest_array,
+    digest_json,
+    failed_field,
+    field_report,
+    require_wells,
+    run_batch,
+)
+from lysoquant.segment.crops import CellCrop, cell_crops
+from lysoquant.segment.instances import split_objects, to_field
+from lysoquant.segment.params import SegmentParams, SegmentSettings
+from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
+from lysoquant.vocabulary import (
+    CELLS,
+    CLASS_COLOURS,
+    EMPTY,
+    ENDOLYSOSOME_CLASSES,
+    ENDOLYSOSOMES,
+    FAILED,
+    LOADED,
+)
+
+SCHEMA = pa.schema(
+    [
+        ("field", pa.int64()),
+        ("cell", pa.int64()),
+        ("label", pa.int64()),
+        ("p_loaded", pa.float64()),
+        ("is_loaded", pa.bool_()),
+    ]
+)
+"""Columns of a well's table of objects, before any measurement."""
+
+
+def run(
+    *,
+    layout: Layout,
+    plate: str,
+    wells: Sequence[str],
+    settings: SegmentSettings,
+    record: Path,
+    cores: int = 1,
+    device: str = "auto",
+) -> Json:
+    """Segment the wells of one batch; the network is loaded once and its batches run across cells, fields and wells.
+
+    Parameters
+    ----------
+    wells : sequence of str
+        Wells of the batch; only those whose cells, pixels, model or settings changed are done.
+    cores : int
+        Processor threads of the network.
+    device : {"auto", "cpu", "cuda"}
+        Where the network runs.
+
+    Returns
+    -------
+    dict
+        The batch record.
+    """
+    upstream = {stage: require_wells(layout, plate, stage, wells) for stage in ("convert", "cells")}
+    model_file = model_path(settings.params.model, project=layout.project)
+    model = load_model(model_file)
+    check_fit(model.card, roles=set(settings.channels.by_role()))
+    target = choose_device(device)
+    torch.set_num_threads(cores)
+
+    def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
+        segmenter = _Segmenter(layout, plate, settings, model, target)
+        yield from segmenter.wells(todo, {well: [upstream[stage][well] for stage in upstream] for well in todo})
+
+    return run_batch(
+        stage="segment",
+        layout=layout,
+        plate=plate,
+        wells=wells,
+        parameters=settings.model_dump(mode="json")
+        | {"precision": resolve_precision(settings.params.precision, target)},
+        inputs={well: {stage: records[well]["digest"] for stage, records in upstream.items()} for well in wells},
+        work=work,
+        record=record,
+        model_sha256=model.sha256,
+    )
+
+
+@dataclass
+class _Field:
+    """A field on its way through the network."""
+
+    well: str
+    index: int
+    store: FieldStore
+    report: Json
+    pixel_size_um: float
+    labels: NDArray[np.uint32]
+    classes: NDArray[np.uint8]
+    rows: list[tuple[int, int, int, float, bool]] = field(default_factory=list)
+
+
+@dataclass
+class _Segmenter:
+    layout: Layout
+    plate: str
+    settings: SegmentSettings
+    model: Model
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        params = self.settings.params
+        self._store = PlateStore.open(self.layout.plate_store(self.plate))
+        self._predictor = Predictor(
+            self.model, self.device, TilePlan(params.tile_px, params.overlap_px), params.batch_size, params.precision
+        )
+        self._current: dict[tuple[str, int], _Field] = {}
+
+    def wells(self, wells: list[str], upstream: Mapping[str, list[Json]]) -> Iterator[tuple[str, WellOutcome]]:
+        """Outcome of each well, as soon as the last of its cells has been through the network."""
+        open_wells: dict[str, list[_Field]] = {}
+        calls = tiles = 0
+        order = list(wells)
+        for (well, index, crop), probabilities in self._predictor.predict(self._crops(wells, upstream, open_wells)):
+            self._collect(self._current[well, index], crop, probabilities)
+            while order[0] != well:
+                yield self._finish(order.pop(0), open_wells, calls, tiles)
+                calls, tiles = self._predictor.calls, self._predictor.tiles
+        for well in order:
+            yield self._finish(well, open_wells, calls, tiles)
+            calls, tiles = self._predictor.calls, self._predictor.tiles
+
+    def _crops(
+        self, wells: list[str], upstream: Mapping[str, list[Json]], open_wells: dict[str, list[_Field]]
+    ) -> Iterator[tuple[tuple[str, int, CellCrop], Tensor]]:
+        for well in wells:
+            open_wells[well] = []
+            for index in range(self._store.n_fields(well)):
+                store = self._store.field(well, index)
+                position = _Field(
+                    well=well,
+                    index=index,
+                    store=store,
+                    report=self._admit(well, index, store, upstream[well]),
+                    pixel_size_um=store.pixel_size_um,
+                    labels=np.zeros(store.shape, np.uint32),
+                    classes=np.zeros(store.shape, np.uint8),
+                )
+                open_wells[well].append(position)
+                self._current[well, index] = position
+                if position.report["status"] != FAILED and not _failed_before(index, upstream[well]):
+                    yield from self._field_crops(position)
+
+    def _admit(self, well: str, index: int, store: FieldStore, upstream: list[Json]) -> Json:
+        """Whether the field may be segmented at all: its pixel size decides."""
+        size = store.pixel_size_um
+        allowed = pixel_size_accepted(size) or self.settings.params.allow_untested_pixel_size
+        if allowed or _failed_before(index, upstream):
+            return field_report(index)
+        low, high = ACCEPTED_PIXEL_SIZE_UM
+        error = FieldError(
+            f"{pixel_size_verdict(size)}, and beyond twice that range ({low:g} to {high:g} um) endolysosomes can't be told apart: not "
+            "segmented; if the size is wrong set pixel_size_um in plates.tsv, or set segment.allow_untested_pixel_size"
+        )
+        where = f"{self.plate} {well} field {index}"
+        return failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
+
+    def _field_crops(self, position: _Field) -> Iterator[tuple[tuple[str, int, CellCrop], Tensor]]:
+        cargo, lysosome = (
+            position.store.read(label) for label in (self.settings.channels.cargo, self.settings.channels.lysosome)
+        )
+        for crop in cell_crops(position.store.read_label(CELLS)):
+            image = network_input(
+                cargo[crop.box],
+                lysosome[crop.box],
+                crop.inside,
+                pixel_size_um=position.pixel_size_um,
+                normalization=_normalization(self.settings.params, self.model),
+                in_channels=self.model.card.architecture.in_channels,
+            )
+            yield (position.well, position.index, crop), image
+
+    def _collect(self, position: _Field, crop: CellCrop, probabilities: NDArray[np.float32]) -> None:
+        """Objects of one cell, drawn into the label images of its field."""
+        params = self.settings.params
+        fine = split_objects(
+            probabilities,
+            foreground_threshold=params.foreground_threshold,
+            split_depth_um=params.split_depth_um,
+        )
+        found = to_field(
+            fine, crop.inside, pixel_size_um=position.pixel_size_um, min_area_um2=params.min_object_area_um2
+        )
+        offset = len(position.rows)
+        drawn = found.labels > 0
+        position.labels[crop.box][drawn] = found.labels[drawn] + offset
+        for number, p_loaded in enumerate(found.p_loaded.tolist(), start=1):
+            position.rows.append((position.index, crop.cell, offset + number, p_loaded, p_loaded >= 0.5))
+        table = np.array([0, *(LOADED if p >= 0.5 else EMPTY for p in found.p_loaded)], np.uint8)
+        position.classes[crop.box][drawn] = table[found.labels[drawn]]
+
+    def _finish(
+        self, well: str, open_wells: dict[str, list[_Field]], calls: int, tiles: int
+    ) -> tuple[str, WellOutcome]:
+        """Write a well's label images and table."""
+        positions = open_wells.pop(well)
+        colours = {int(value): colour for value, colour in CLASS_COLOURS.items()}
+        for position in positions:
+            position.store.write_label(ENDOLYSOSOMES, position.labels)
+            position.store.write_label(ENDOLYSOSOME_CLASSES, position.classes, colours=colours)
+            del self._current[well, position.index]
+        rows = [row for position in positions for row in position.rows]
+        table = self.layout.plate_folder(self.plate) / "segment" / f"{well}.parquet"
+        write_parquet(table, pd.DataFrame(rows, columns=SCHEMA.names), SCHEMA)
+        content = [[digest_array(position.labels), digest_array(position.classes)] for position in positions]
+        folders = [
+            position.store.path / "labels" / name
+            for position in positions
+            for name in (ENDOLYSOSOMES, ENDOLYSOSOME_CLASSES)
+        ]
+        return well, WellOutcome(
+            digest=digest_json([content, rows]),
+            wrote=[self.layout.relative(path) for path in (*folders, table)],
+            read=[self.layout.relative(position.store.path) for position in positions],
+            counts={
+                "objects": len(rows),
+                "tiles": self._predictor.tiles - tiles,
+                "network_calls": self._predictor.calls - calls,
+            },
+            fields=[position.report for position in positions],
+            extra={"model": self.model.card.model_dump(mode="json")},
+        )
+
+
+def _normalization(params: SegmentParams, model: Model) -> Normalization:
+    choice = model.card.normalization if params.normalization == "model" else params.normalization
+    return "joint" if choice == "joint" else "cell"
+
+
+def _failed_before(index: int, upstream: list[Json]) -> bool:
+    return any(
+        report["field"] == index and report["status"] == FAILED for record in upstream for report in record["fields"]
+    )

@@ -1,0 +1,269 @@
+"""A simulated plate: conditions as in the paper, written as an instrument writes it, with its truth beside."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import tifffile
+from scipy import ndimage
+
+from lysoquant.errors import InputError
+from lysoquant.progress import Progress
+from lysoquant.record import write_json
+from lysoquant.simulate.optics import Camera, Optics
+from lysoquant.simulate.scene import CHANNELS, Appearance, Biology, Scene, SceneSettings, simulate_scene
+from lysoquant.simulate.vesicles import classes as vesicle_classes
+from lysoquant.simulate.writers import FORMATS, ImageXpress, OmeTiff
+from lysoquant.units import MIN_AREA_UM2
+from lysoquant.vocabulary import row_letters, well_name
+
+FormatName = Literal["imagexpress", "ome-tiff"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition of the plate map and its biology."""
+
+    name: str
+    control: Literal["", "negative", "positive"]
+    occupancy: float
+    docked: float
+
+
+CONDITIONS: Final = (
+    Condition("SEC62", "positive", occupancy=0.75, docked=0.05),
+    Condition("SEC62-LIR", "negative", occupancy=0.15, docked=0.1),
+    Condition("ATZ WT", "", occupancy=0.6, docked=0.1),
+    Condition("ATZ STX17-KO", "", occupancy=0.08, docked=0.6),
+)
+"""The paper's: an active ER-phagy receptor, its LIR mutant, wild type, and a knock-out that leaves cargo docked."""
+
+
+@dataclass(frozen=True)
+class PlateSettings:
+    """What is simulated.
+
+    Attributes
+    ----------
+    n_wells, n_fields : int
+        Wells, and fields of each.
+    size_px : int
+        Edge of a field.
+    pixel_size_um : float
+        From 0.04 to 0.12 um.
+    seed : int
+        The same seed gives the same plate, whatever the number of processes.
+    """
+
+    n_wells: int = 8
+    n_fields: int = 2
+    size_px: int = 512
+    pixel_size_um: float = 0.1
+    seed: int = 0
+    format: FormatName = "imagexpress"
+    name: str = "simulated"
+
+
+@dataclass(frozen=True)
+class SimulatedWell:
+    """A well of the plate map."""
+
+    well: str
+    condition: Condition
+    replicate: int
+    number: int
+
+
+def plate_wells(n_wells: int) -> tuple[list[SimulatedWell], int, int]:
+    """Wells in reading order, and the rows and columns of the plate; a column is a condition, a row a replicate.
+
+    Raises
+    ------
+    InputError
+        If no standard plate has so many wells.
+    """
+    sizes = {60: (8, 12, 1), 96: (8, 12, 0), 384: (16, 24, 0), 1536: (32, 48, 0)}
+    room = next((size for size in sizes if n_wells <= size), None)
+    if room is None or n_wells < 1:
+        raise InputError(f"--wells is {n_wells}; a plate has 1 to {max(sizes)}")
+    rows, columns, edge = sizes[room]
+    width = min(columns - 2 * edge, len(CONDITIONS) * max(1, -(-n_wells // (len(CONDITIONS) * (rows - 2 * edge)))))
+    wells = []
+    for number in range(n_wells):
+        row, column = divmod(number, width)
+        name = well_name(row_letters(row + edge), column + edge + 1)
+        condition = CONDITIONS[number % len(CONDITIONS)]
+        wells.append(SimulatedWell(name, condition, 1 + number // len(CONDITIONS), number))
+    return wells, rows, columns
+
+
+def field_settings(plate: PlateSettings, well: SimulatedWell) -> SceneSettings:
+    """Settings of a well's fields: one microscope for the plate, cells that vary from well to well."""
+    microscope = np.random.default_rng((plate.seed, 1_000_003))
+    rng = np.random.default_rng((plate.seed, 7, well.number))
+    logit = np.log(well.condition.occupancy / (1 - well.condition.occupancy)) + rng.normal(0, 0.15)
+    biology = Biology(
+        occupancy=float(1 / (1 + np.exp(-logit))),
+        docked=well.condition.docked,
+        transfected=0.85,
+        cell_radius_um=12.5,
+        cell_spacing_um=16.0,
+    )
+    optics = Optics(
+        pixel_size_um=plate.pixel_size_um,
+        sigma_um=microscope.uniform(0.09, 0.12),
+        sigma_z_um=microscope.uniform(0.3, 0.4),
+    )
+    camera = Camera(photons=microscope.uniform(60, 160), offset=microscope.uniform(90, 130))
+    look = replace(Appearance(), cargo=rng.uniform(0.7, 1.5), haze=rng.uniform(0.1, 0.25))
+    return SceneSettings((plate.size_px, plate.size_px), biology, look, optics, camera)
+
+
+def simulate_field(plate: PlateSettings, well: SimulatedWell, index: int) -> Scene:
+    """One field of a well; depends on nothing but the plate's settings and the well's number."""
+    return simulate_scene(field_settings(plate, well), np.random.default_rng((plate.seed, 11, well.number, index)))
+
+
+def simulate_plate(out: Path, settings: PlateSettings, *, processes: int = 1) -> Path:
+    """Write a plate into `out` as the instrument does, its plate map and its truth.
+
+    ``out/truth`` holds label images of regions, cells and nuclei and tables ``endolysosomes.csv``, ``cells.csv`` and
+    ``wells.csv``; ``out/plate_map.csv`` the conditions. Regions under 0.13 um2 are drawn but not counted.
+
+    Raises
+    ------
+    InputError
+        If `out` exists and is not empty.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty; give a new folder")
+    wells, rows, columns = plate_wells(settings.n_wells)
+    writer = FORMATS[settings.format](out, settings.name)
+    writer.begin(
+        wells=[well.well for well in wells],
+        n_fields=settings.n_fields,
+        n_rows=rows,
+        n_columns=columns,
+        channels=CHANNELS,
+    )
+    (out / "truth").mkdir(parents=True, exist_ok=True)
+    jobs = [(settings, well, index, writer) for well in wells for index in range(settings.n_fields)]
+    regions: list[dict[str, object]] = []
+    cells: list[dict[str, object]] = []
+    with Progress("simulate", total=len(jobs)) as progress:
+        for found_regions, found_cells in _each(jobs, processes):
+            regions += found_regions
+            cells += found_cells
+            progress.advance()
+    _write_csv(out / "truth" / "endolysosomes.csv", regions)
+    _write_csv(out / "truth" / "cells.csv", cells)
+    _write_csv(out / "truth" / "wells.csv", [_well_truth(well, cells) for well in wells])
+    _write_csv(out / "plate_map.csv", [_map_row(well) for well in wells])
+    described = asdict(settings) | {"conditions": [asdict(condition) for condition in CONDITIONS]}
+    write_json(out / "truth" / "settings.json", described)
+    return out
+
+
+Job = tuple[PlateSettings, SimulatedWell, int, ImageXpress | OmeTiff]
+Rows = list[dict[str, object]]
+
+
+def _each(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Rows, Rows]]:
+    if processes == 1:
+        yield from map(_do_field, jobs)
+    else:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(_do_field, jobs)
+
+
+def _do_field(job: Job) -> tuple[Rows, Rows]:
+    """Simulate, write and count one field."""
+    settings, well, index, writer = job
+    scene = simulate_field(settings, well, index)
+    writer.write_field(
+        scene.image, well=well.well, index=index, channels=CHANNELS, pixel_size_um=settings.pixel_size_um
+    )
+    truth = writer.out / "truth"
+    stem = f"{well.well}_{index}"
+    table = np.concatenate([[0], vesicle_classes(scene.loaded)]).astype(np.uint8)
+    for name, labels in (
+        ("regions", scene.regions.astype(np.uint16)),
+        ("classes", table[scene.regions]),
+        ("cells", scene.cells.astype(np.uint16)),
+        ("nuclei", scene.nuclei.astype(np.uint16)),
+    ):
+        tifffile.imwrite(truth / f"{stem}_{name}.tif", labels, compression="zlib")
+    return _count(settings, well, index, scene)
+
+
+def _count(settings: PlateSettings, well: SimulatedWell, index: int, scene: Scene) -> tuple[Rows, Rows]:
+    """Truth of one field as table rows."""
+    where = {"plate": settings.name, "well": well.well, "field": index}
+    area = np.bincount(scene.regions.ravel(), minlength=len(scene.vesicles) + 1) * settings.pixel_size_um**2
+    numbers = [number for number in np.unique(scene.regions) if number and area[number] >= MIN_AREA_UM2]
+    centres = np.array(ndimage.center_of_mass(scene.regions > 0, scene.regions, numbers)).reshape(-1, 2)
+    cell_of = [np.bincount(scene.cells[scene.regions == number]).argmax() for number in numbers]
+    regions: Rows = [
+        where
+        | {
+            "cell": int(cell),
+            "label": int(number),
+            "is_loaded": bool(scene.loaded[number - 1]),
+            "is_docked": bool(scene.docked[number - 1]),
+            "area_um2": round(float(area[number]), 5),
+            "centroid_y_um": round(float(y) * settings.pixel_size_um, 4),
+            "centroid_x_um": round(float(x) * settings.pixel_size_um, 4),
+        }
+        for number, cell, (y, x) in zip(numbers, cell_of, centres, strict=True)
+    ]
+    cells: Rows = []
+    for cell in range(1, int(scene.cells.max(initial=0)) + 1):
+        own = [row["is_loaded"] for row in regions if row["cell"] == cell]
+        cells.append(
+            where
+            | {
+                "cell": cell,
+                "is_transfected": bool(scene.transfected[cell - 1]),
+                "n_endolysosomes": len(own),
+                "n_empty": own.count(False),
+                "n_loaded": own.count(True),
+                "occupancy": round(own.count(True) / len(own), 6) if own else "",
+            }
+        )
+    return regions, cells
+
+
+def _well_truth(well: SimulatedWell, cells: Rows) -> dict[str, object]:
+    mine = [row for row in cells if row["well"] == well.well]
+    empty, loaded = (sum(int(str(row[name])) for row in mine) for name in ("n_empty", "n_loaded"))
+    each = [float(str(row["occupancy"])) for row in mine if row["occupancy"] != ""]
+    return {
+        "plate": mine[0]["plate"] if mine else "",
+        "well": well.well,
+        "condition": well.condition.name,
+        "n_cells": len(mine),
+        "n_endolysosomes": empty + loaded,
+        "n_empty": empty,
+        "n_loaded": loaded,
+        "occupancy_mean": round(float(np.mean(each)), 6) if each else "",
+        "occupancy_pooled": round(loaded / (empty + loaded), 6) if empty + loaded else "",
+    }
+
+
+def _map_row(well: SimulatedWell) -> dict[str, object]:
+    condition = well.condition
+    return {"well": well.well, "condition": condition.name, "replicate": well.replicate, "control": condition.control}
+
+
+def _write_csv(path: Path, rows: Rows) -> None:
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

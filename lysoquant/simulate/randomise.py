@@ -1,0 +1,80 @@
+"""Scenes of every kind: the ranges that training draws from (domain randomisation)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lysoquant.simulate.optics import Camera, Optics
+from lysoquant.simulate.scene import Appearance, Biology, SceneSettings
+
+
+def random_settings(rng: np.random.Generator, *, extent_um: float) -> SceneSettings:
+    """Settings of a square field of `extent_um`, drawn far wider than any one plate.
+
+    Pixel sizes from 0.038 to 0.125 um, brightest rings from about 20 to 1,000 photo-electrons.
+    """
+    pixel = _log_uniform(rng, 0.038, 0.125)
+    size = round(extent_um / pixel)
+    return SceneSettings(
+        shape=(size, size),
+        biology=random_biology(rng),
+        appearance=random_appearance(rng),
+        optics=Optics(
+            pixel_size_um=pixel,
+            sigma_um=rng.uniform(0.07, 0.15),
+            sigma_z_um=rng.uniform(0.2, 0.6),
+            spread=rng.uniform(0.25, 0.6),
+            leak=rng.uniform(0, 0.15),
+        ),
+        camera=Camera(
+            photons=_log_uniform(rng, 7, 330),
+            offset=rng.uniform(0, 500),
+            gain=_log_uniform(rng, 0.4, 6),
+            read_noise=rng.uniform(0.5, 6),
+            maximum=65535 if rng.random() < 0.6 else 4095,
+        ),
+    )
+
+
+def random_biology(rng: np.random.Generator) -> Biology:
+    """Occupancy from none to all, docked cargo from rare to common, cells of many sizes."""
+    radius = rng.uniform(8, 16)
+    return Biology(
+        occupancy=float(np.clip(rng.uniform(-0.08, 1.08), 0, 1)),
+        docked=rng.uniform(0, 0.15) if rng.random() < 0.6 else rng.uniform(0.15, 0.8),
+        transfected=0.85,
+        cell_radius_um=radius,
+        cell_spacing_um=radius * rng.uniform(1.1, 1.6),
+        per_cell=int(rng.uniform(60, 330) * (radius / 13) ** 2),
+    )
+
+
+def random_appearance(rng: np.random.Generator) -> Appearance:
+    """Stain and structure from sparse, crisp rings to crowded, dim and hazy ones."""
+    least = rng.uniform(0.9, 2.5)
+    return Appearance(
+        radius_um=rng.uniform(0.26, 0.55),
+        radius_spread=rng.uniform(0.2, 0.45),
+        clustering=rng.uniform(0, 0.8),
+        out_of_focus=rng.uniform(0.1, 0.6),
+        brightness_spread=rng.uniform(0.25, 1.0),
+        patchiness=rng.uniform(0.1, 0.9),
+        bulge=rng.uniform(0, 0.12),
+        haze=rng.uniform(0, 0.6),
+        tubules=rng.uniform(0, 1.2),
+        specks=rng.uniform(0, 1.2),
+        luminal=rng.uniform(0, 0.3),
+        cargo=_log_uniform(rng, 0.15, 4),
+        expression_spread=rng.uniform(0.2, 0.8),
+        mesh_um=rng.uniform(0.5, 1.5),
+        sheets=rng.uniform(0, 1),
+        load=(least, least * rng.uniform(1.3, 5)),
+        partial=rng.uniform(0, 0.5),
+        inclusions=rng.uniform(0, 0.6),
+        bleed=rng.uniform(0, 0.06),
+        vignetting=rng.uniform(0, 0.3),
+    )
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,0 +1,89 @@
+"""The pixel-weighted loss of the U-Net plugin (Falk et al. 2019, Supplement; Ronneberger et al. 2015)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from lysoquant.vocabulary import BACKGROUND, EMPTY, LOADED
+
+BORDER_FACTOR: Final = 50.0
+BORDER_SIGMA_PX: Final = 6.0
+BALANCE: Final = 0.1
+BALANCE_SIGMA_PX: Final = 10.0
+_REACH_PX: Final = int(3 * BORDER_SIGMA_PX)
+
+
+def separate_touching(regions: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels of regions that border on another region: they become background, so that the network keeps them apart."""
+    touching = np.zeros(regions.shape, bool)
+    for axis in (0, 1):
+        before = regions[:-1] if axis == 0 else regions[:, :-1]
+        after = regions[1:] if axis == 0 else regions[:, 1:]
+        meet = (before != after) & (before > 0) & (after > 0)
+        index = (slice(-1), slice(1, None))
+        for side in index:
+            view = touching[side] if axis == 0 else touching[:, side]
+            view |= meet
+    return touching
+
+
+def pixel_weights(regions: NDArray[np.integer], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Weight of every pixel in the loss.
+
+    Parameters
+    ----------
+    regions : int array (Y, X)
+        Instances.
+    classes : int array (Y, X)
+        Target class of each pixel; background between touching instances.
+
+    Returns
+    -------
+    float32 array (Y, X)
+        1 on foreground; on background v + sum over classes c of
+        50 exp(-(d1 + d2)^2 / (2 * 6^2)) + (1 - v) exp(-d1^2 / (2 * 10^2)), v = 0.1, with d1 and d2 the distances in
+        pixels to the nearest and second nearest instance of class c.
+    """
+    weights = np.full(regions.shape, BALANCE)
+    for target in (EMPTY, LOADED):
+        instances = np.where(classes == target, regions, 0)
+        if not instances.any():
+            continue
+        nearest = ndimage.distance_transform_edt(instances == 0)
+        weights += (1 - BALANCE) * np.exp(-(nearest**2) / (2 * BALANCE_SIGMA_PX**2))
+        weights += BORDER_FACTOR * np.exp(-(_two_nearest(instances) ** 2) / (2 * BORDER_SIGMA_PX**2))
+    weights[classes != BACKGROUND] = 1
+    return weights.astype(np.float32)
+
+
+def _two_nearest(instances: NDArray[np.integer]) -> NDArray[np.float64]:
+    """d1 + d2 where two instances are near enough to matter, infinite elsewhere."""
+    first = np.full(instances.shape, np.inf)
+    second = np.full(instances.shape, np.inf)
+    for number, box in enumerate(ndimage.find_objects(instances), start=1):
+        if box is None:
+            continue
+        wide = tuple(slice(max(0, side.start - _REACH_PX), side.stop + _REACH_PX) for side in box)
+        distance = ndimage.distance_transform_edt(instances[wide] != number)
+        second[wide] = np.minimum(second[wide], np.maximum(first[wide], distance))
+        first[wide] = np.minimum(first[wide], distance)
+    return np.asarray(first + second)
+
+
+def weighted_cross_entropy(scores: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+    """Sum of weight times cross entropy over the sum of weights.
+
+    Parameters
+    ----------
+    scores : tensor (N, 3, Y, X)
+    classes : int64 tensor (N, Y, X)
+    weights : float tensor (N, Y, X)
+    """
+    entropy = torch.nn.functional.cross_entropy(scores.float(), classes, reduction="none")
+    return (weights * entropy).sum() / weights.sum().clamp(min=1e-6)

@@ -1,0 +1,515 @@
+"""aggregate from hand-made part tables to every output, column by column."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lysoquant.aggregate import step
+from lysoquant.aggregate.params import AggregateParams, AggregateSettings, ExpressionParams
+from lysoquant.aggregate.wells import COLUMNS
+from lysoquant.errors import InputError, StageError
+from lysoquant.layout import Layout
+from lysoquant.record import digest_file, read_json, write_json
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+CONTRACT_COLUMNS = [
+    "plate",
+    "well",
+    "row",
+    "column",
+    "condition",
+    "replicate",
+    "control",
+    "n_fields",
+    "n_fields_failed",
+    "n_cells",
+    "n_endolysosomes",
+    "n_empty",
+    "n_loaded",
+    "occupancy_mean",
+    "occupancy_sd",
+    "occupancy_pooled",
+    "occupancy_ci_low",
+    "occupancy_ci_high",
+    "area_um2_mean",
+    "robust_z",
+    "b_score",
+    "flags",
+]
+
+OUTPUTS = {
+    "endolysosomes.parquet",
+    "cells.parquet",
+    "fields.parquet",
+    "wells.parquet",
+    "wells.csv",
+    "conditions.csv",
+    "statistics.csv",
+}
+
+Cell = tuple[int, int, float, int, int]
+"""field, cell, mean cargo, n_empty, n_loaded"""
+Field = tuple[str, str]
+"""status, reason"""
+
+
+def settings(
+    *, min_mean_cargo: float | None = None, cargo: str = "ATZ", min_endolysosomes: int = 5
+) -> AggregateSettings:
+    gate = ExpressionParams()
+    if min_mean_cargo is not None:
+        gate = ExpressionParams(method="threshold", min_mean_cargo=min_mean_cargo)
+    params = AggregateParams(expression=gate, bootstrap=500, min_cells=2, min_endolysosomes=min_endolysosomes)
+    return AggregateSettings(params=params, cargo=cargo)
+
+
+def write_part(path: Path, columns: Mapping[str, Sequence[object]], types: Mapping[str, pa.DataType]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: pa.array(columns[name], type=types[name]) for name in types}), path)
+
+
+def write_well(
+    layout: Layout,
+    plate: str,
+    well: str,
+    *,
+    cells: Sequence[Cell] = (),
+    fields: Sequence[Field] = (("ok", ""),),
+    cargo: str = "ATZ",
+    area_um2: float = 1.0,
+    digest: str = "d",
+) -> None:
+    """Part tables as measure writes them (fewer columns), and the well's measure record.
+
+    The i-th region of a well, from 0, has an area of ``area_um2 + i``.
+    """
+    folder = layout.well_tables(plate, well)
+    regions = [
+        (field, cell, label, label > empty)
+        for field, cell, _, empty, loaded in cells
+        for label in range(1, empty + loaded + 1)
+    ]
+    write_part(
+        folder / "endolysosomes.parquet",
+        {
+            "plate": [plate] * len(regions),
+            "well": [well] * len(regions),
+            "field": [region[0] for region in regions],
+            "cell": [region[1] for region in regions],
+            "label": [region[2] for region in regions],
+            "is_loaded": [region[3] for region in regions],
+            "area_um2": [area_um2 + i for i in range(len(regions))],
+            "intensity_mean_LAMP1": [1.0] * len(regions),
+            f"intensity_mean_{cargo}": [2.0] * len(regions),
+            "cargo_area_fraction": [0.5] * len(regions),
+        },
+        {
+            "plate": pa.string(),
+            "well": pa.string(),
+            "field": pa.int64(),
+            "cell": pa.int64(),
+            "label": pa.int64(),
+            "is_loaded": pa.bool_(),
+            "area_um2": pa.float64(),
+            "intensity_mean_LAMP1": pa.float64(),
+            f"intensity_mean_{cargo}": pa.float64(),
+            "cargo_area_fraction": pa.float64(),
+        },
+    )
+    write_part(
+        folder / "cells.parquet",
+        {
+            "plate": [plate] * len(cells),
+            "well": [well] * len(cells),
+            "field": [cell[0] for cell in cells],
+            "cell": [cell[1] for cell in cells],
+            f"intensity_mean_{cargo}": [cell[2] for cell in cells],
+            "n_endolysosomes": [cell[3] + cell[4] for cell in cells],
+            "n_empty": [cell[3] for cell in cells],
+            "n_loaded": [cell[4] for cell in cells],
+            "occupancy": [cell[4] / (cell[3] + cell[4]) if cell[3] + cell[4] else math.nan for cell in cells],
+        },
+        {
+            "plate": pa.string(),
+            "well": pa.string(),
+            "field": pa.int64(),
+            "cell": pa.int64(),
+            f"intensity_mean_{cargo}": pa.float64(),
+            "n_endolysosomes": pa.int64(),
+            "n_empty": pa.int64(),
+            "n_loaded": pa.int64(),
+            "occupancy": pa.float64(),
+        },
+    )
+    write_part(
+        folder / "fields.parquet",
+        {
+            "plate": [plate] * len(fields),
+            "well": [well] * len(fields),
+            "field": list(range(len(fields))),
+            "status": [status for status, _ in fields],
+            "reason": [reason for _, reason in fields],
+        },
+        {
+            "plate": pa.string(),
+            "well": pa.string(),
+            "field": pa.int64(),
+            "status": pa.string(),
+            "reason": pa.string(),
+        },
+    )
+    write_json(layout.well_record(plate, "measure", well), {"digest": digest})
+
+
+def mapped(well: str, condition: str, control: str = "", **more: str) -> dict[str, str]:
+    return {"plate": "P1", "well": well, "condition": condition, "replicate": "1", "control": control, **more}
+
+
+MAP = [
+    mapped("A01", "WT", siRNA="none"),
+    mapped("A02", "KO", siRNA='a "b", c'),
+    mapped("B01", "mutant", "negative", siRNA=""),
+    mapped("B02", "WT", siRNA=""),
+    mapped("B03", "KO", siRNA=""),
+]
+WELLS = ["A01", "A02", "B01", "B02", "C10"]
+
+
+def small_plate(layout: Layout) -> None:
+    """Every kind of well: good, gated, partly failed, wholly failed, not in the map; B03 is in the map alone."""
+    pixel_size = "pixel size 0.2 um is outside the tested range 0.04 to 0.12 um"
+    write_well(
+        layout,
+        "P1",
+        "A01",
+        cells=[(0, 1, 500.0, 1, 3), (0, 2, 500.0, 2, 2), (1, 1, 500.0, 0, 0), (1, 2, 10.0, 0, 5)],
+        fields=[("ok", ""), ("ok", "")],
+    )
+    write_well(
+        layout,
+        "P1",
+        "A02",
+        cells=[(0, 1, 500.0, 6, 2)],
+        fields=[("flagged", f"out of focus; {pixel_size}"), ("failed", "file is cut off"), ("flagged", pixel_size)],
+    )
+    write_well(layout, "P1", "B01", cells=[(0, 1, 500.0, 4, 0), (0, 2, 500.0, 4, 0)])
+    write_well(layout, "P1", "B02", fields=[("failed", "file is cut off"), ("failed", "no channel ATZ")])
+    write_well(layout, "P1", "C10", cells=[(0, 1, 500.0, 3, 1), (0, 2, 500.0, 1, 3)])
+
+
+def run(
+    layout: Layout,
+    plates: Mapping[str, Sequence[str]],
+    plate_map: Sequence[Mapping[str, str]] = (),
+    chosen: AggregateSettings | None = None,
+) -> dict[str, object]:
+    return step.run(
+        layout=layout,
+        plates=plates,
+        plate_map=plate_map,
+        settings=chosen or settings(min_mean_cargo=100.0),
+        record=layout.project_record("aggregate"),
+    )
+
+
+def read_csv(layout: Layout, name: str) -> list[dict[str, str]]:
+    with (layout.tables / name).open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_column_of_the_well_table(layout: Layout) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+
+    rows = read_csv(layout, "wells.csv")
+    assert list(rows[0]) == [*CONTRACT_COLUMNS, "n_cells_expressing", "reason", "siRNA"]
+    assert list(COLUMNS)[: len(CONTRACT_COLUMNS)] == CONTRACT_COLUMNS
+    assert [row["well"] for row in rows] == ["A01", "A02", "B01", "B02", "B03", "C10"]
+    # Logits: log(5.5/3.5), log(2.5/6.5), log(0.5/8.5), log(4.5/4.5): median -0.4777558, MAD 0.7037483.
+    assert rows[0] == {
+        "plate": "P1",
+        "well": "A01",
+        "row": "A",
+        "column": "1",
+        "condition": "WT",
+        "replicate": "1",
+        "control": "",
+        "n_fields": "2",
+        "n_fields_failed": "0",
+        "n_cells": "4",
+        "n_endolysosomes": "8",
+        "n_empty": "3",
+        "n_loaded": "5",
+        "occupancy_mean": "0.625",
+        "occupancy_sd": "0.1767766953",
+        "occupancy_pooled": "0.625",
+        "occupancy_ci_low": "0.5",
+        "occupancy_ci_high": "0.75",
+        # Regions 0 to 7 of areas 1 to 8; the five of the cell below the threshold are left out.
+        "area_um2_mean": "4.5",
+        "robust_z": rows[0]["robust_z"],
+        "b_score": "",
+        "flags": "",
+        "n_cells_expressing": "3",
+        "reason": "",
+        "siRNA": "none",
+    }
+    logits = sorted(math.log(ratio) for ratio in (5.5 / 3.5, 2.5 / 6.5, 0.5 / 8.5, 1.0))
+    median = (logits[1] + logits[2]) / 2
+    distances = sorted(abs(logit - median) for logit in logits)
+    mad = (distances[1] + distances[2]) / 2
+    assert float(rows[0]["robust_z"]) == pytest.approx((math.log(5.5 / 3.5) - median) / (1.4826 * mad))
+
+
+def test_bad_wells_are_there_with_counts_flags_and_reasons(layout: Layout) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+
+    rows = {row["well"]: row for row in read_csv(layout, "wells.csv")}
+    assert rows["A02"]["flags"] == "failed_fields;flagged_fields;few_cells;pixel_size"
+    assert rows["A02"]["reason"] == (
+        "out of focus; pixel size 0.2 um is outside the tested range 0.04 to 0.12 um; file is cut off"
+    )
+    assert (rows["A02"]["n_fields"], rows["A02"]["n_fields_failed"]) == ("3", "1")
+    assert (rows["A02"]["occupancy_mean"], rows["A02"]["occupancy_sd"]) == ("0.25", "")
+    assert rows["A02"]["siRNA"] == 'a "b", c'
+    assert rows["B01"]["flags"] == ""
+    assert (rows["B01"]["occupancy_pooled"], rows["B01"]["occupancy_ci_low"]) == ("0", "0")
+    assert rows["B02"]["flags"] == "all_fields_failed;few_cells;few_endolysosomes"
+    assert rows["B02"]["reason"] == "file is cut off; no channel ATZ"
+    assert rows["B03"]["flags"] == "no_images;few_cells;few_endolysosomes"
+    assert rows["B03"]["reason"] == "no image of this well was found"
+    assert rows["C10"]["flags"] == "not_in_plate_map"
+    assert (rows["C10"]["condition"], rows["C10"]["siRNA"], rows["C10"]["column"]) == ("", "", "10")
+    for well in ("B02", "B03"):
+        assert {rows[well][name] for name in COLUMNS if name.startswith("n_") and "fields" not in name} == {"0"}
+        undefined = ("occupancy_mean", "occupancy_pooled", "occupancy_ci_low", "area_um2_mean", "robust_z", "b_score")
+        assert {rows[well][name] for name in undefined} == {""}
+
+
+def test_conditions_and_statistics_tables(layout: Layout) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+
+    conditions = {row["condition"]: row for row in read_csv(layout, "conditions.csv")}
+    assert list(conditions) == ["KO", "WT", "mutant"]
+    assert (conditions["KO"]["n_wells"], conditions["KO"]["n_wells_failed"]) == ("2", "1")
+    assert (conditions["KO"]["occupancy_mean"], conditions["KO"]["occupancy_sd"]) == ("0.25", "")
+    assert conditions["mutant"]["control"] == "negative"
+    statistics = read_csv(layout, "statistics.csv")
+    assert [(row["condition"], row["n_condition"], row["difference"], row["p_value"]) for row in statistics] == [
+        ("KO", "1", "0.25", ""),
+        ("WT", "1", "0.625", ""),
+    ]
+
+
+def test_statistics_without_a_control_is_a_header(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, 1, 1.0, 1, 1)])
+    run(layout, {"P1": ["A01"]})
+
+    text = (layout.tables / "statistics.csv").read_text()
+    assert text.startswith("condition,reference,test,")
+    assert text.count("\n") == 1
+
+
+def test_parquet_and_csv_of_wells_are_one_table(layout: Layout) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+
+    table = pq.read_table(layout.tables / "wells.parquet")
+    text = read_csv(layout, "wells.csv")
+    assert table.column_names == list(text[0])
+    assert table.schema.field("column").type == pa.int64()
+    assert table.schema.field("occupancy_mean").type == pa.float64()
+    assert table.column("n_cells").to_pylist() == [int(row["n_cells"]) for row in text]
+    assert table.column("flags").to_pylist() == [row["flags"] for row in text]
+    assert [math.isnan(value) for value in table.column("occupancy_mean").to_pylist()] == [
+        row["occupancy_mean"] == "" for row in text
+    ]
+
+
+def test_joined_tables_equal_their_parts_in_order(layout: Layout) -> None:
+    small_plate(layout)
+    write_well(layout, "P0", "AA02", cells=[(0, 1, 500.0, 1, 1)])
+    write_well(layout, "P0", "B10", cells=[(1, 1, 500.0, 1, 0), (0, 2, 500.0, 0, 1), (0, 1, 500.0, 1, 1)])
+    run(layout, {"P1": WELLS[::-1], "P0": ["AA02", "B10"]}, MAP)
+
+    order = [("P0", "B10"), ("P0", "AA02"), *(("P1", well) for well in WELLS)]
+    for name in ("endolysosomes", "cells", "fields"):
+        keys = ["field", "cell", "label"][: {"endolysosomes": 3, "cells": 2, "fields": 1}[name]]
+        expected = [
+            row
+            for plate, well in order
+            for row in sorted(
+                pq.read_table(layout.well_tables(plate, well) / f"{name}.parquet").to_pylist(),
+                key=lambda row: [row[key] for key in keys],
+            )
+        ]
+        found = pq.read_table(layout.tables / f"{name}.parquet").to_pylist()
+        for row in found:
+            if name == "cells":
+                assert row.pop("is_expressing") == (row["intensity_mean_ATZ"] >= 100.0)
+        assert repr(found) == repr(expected)
+    columns = pq.read_schema(layout.tables / "cells.parquet").names
+    assert columns.index("is_expressing") == columns.index("intensity_mean_ATZ") + 1
+    assert columns.index("is_expressing") == columns.index("n_endolysosomes") - 1
+
+
+def test_plates_of_different_channels_share_the_tables(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, 1, 7.0, 1, 1)], cargo="ATZ")
+    write_well(layout, "P2", "A01", cells=[(0, 1, 8.0, 1, 1)], cargo="SEC62")
+    run(layout, {"P1": ["A01"], "P2": ["A01"]}, chosen=settings())
+
+    regions = pq.read_table(layout.tables / "endolysosomes.parquet")
+    assert regions.column_names[-4:] == [
+        "intensity_mean_LAMP1",
+        "intensity_mean_ATZ",
+        "intensity_mean_SEC62",
+        "cargo_area_fraction",
+    ]
+    assert regions.column("intensity_mean_SEC62").to_pylist() == [None, None, 2.0, 2.0]
+    cells = pq.read_table(layout.tables / "cells.parquet")
+    assert cells.column("intensity_mean_ATZ").to_pylist() == [7.0, None]
+    assert cells.column("is_expressing").to_pylist() == [True, True]
+
+
+def test_threshold_needs_the_cargo_channel(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, 1, 7.0, 1, 1)], cargo="SEC62")
+
+    with pytest.raises(InputError, match="plate P1: its cells have no cargo channel 'ATZ'; correct"):
+        run(layout, {"P1": ["A01"]})
+    assert not list(layout.tables.iterdir())
+
+
+def test_empty_wells_of_untyped_columns_join(layout: Layout) -> None:
+    write_well(layout, "P1", "A01")
+    write_well(layout, "P1", "A02", cells=[(0, 1, 500.0, 1, 1)])
+    path = layout.well_tables("P1", "A01") / "cells.parquet"
+    names = pq.read_schema(path).names
+    pq.write_table(pa.table({name: pa.nulls(0) for name in names}), path)
+    run(layout, {"P1": ["A01", "A02"]})
+
+    assert pq.read_table(layout.tables / "cells.parquet").column("n_loaded").to_pylist() == [1]
+
+
+def test_all_wells_empty(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", fields=[])
+    run(layout, {"P1": ["A01"]})
+
+    assert pq.read_table(layout.tables / "cells.parquet").num_rows == 0
+    assert "is_expressing" in pq.read_schema(layout.tables / "cells.parquet").names
+    assert read_csv(layout, "wells.csv")[0]["flags"] == "no_images;few_cells;few_endolysosomes;not_in_plate_map"
+
+
+def test_same_bytes_whatever_the_order(tmp_path: Path) -> None:
+    digests = []
+    for name, wells, rows in (("a", WELLS, MAP), ("b", WELLS[::-1], MAP[::-1])):
+        layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
+        small_plate(layout)
+        found = run(layout, {"P1": wells}, rows)
+        digests.append({path.name: digest_file(path) for path in layout.tables.iterdir()})
+        assert found["digest"] == read_json(layout.project_record("aggregate"))["digest"]
+    assert digests[0] == digests[1]
+    assert set(digests[0]) == OUTPUTS
+
+
+def test_a_well_is_the_same_beside_other_wells(tmp_path: Path) -> None:
+    cells = [(0, i, 500.0, i, 3 * i % 17) for i in range(1, 14)]
+    rows = []
+    for name, wells in (("a", ["A01"]), ("b", ["A01", "A02"])):
+        layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
+        for well in wells:
+            write_well(layout, "P1", well, cells=cells)
+        run(layout, {"P1": wells})
+        rows.append(read_csv(layout, "wells.csv"))
+    assert rows[0][0] == rows[1][0]
+    assert rows[1][0]["occupancy_ci_low"] != rows[1][1]["occupancy_ci_low"]
+
+
+def test_record_and_return_at_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_plate(layout)
+    first = run(layout, {"P1": WELLS}, MAP)
+
+    assert first["stage"] == "aggregate"
+    assert first["counts"] == {"wells": 6, "endolysosomes": 37, "cells": 9, "fields": 9, "conditions": 3}
+    assert first["outputs"] == {f"tables/{path.name}": digest_file(path) for path in layout.tables.iterdir()}
+    assert first["read"] == [f"P1/measure/{well}" for well in WELLS]
+    assert set(first["wrote"]) == {f"tables/{name}" for name in OUTPUTS}
+    assert {"versions", "seconds", "parameters", "inputs", "key", "code"} <= set(first)
+
+    # The workflow removes a job's record before it runs the job again.
+    layout.project_record("aggregate").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "_write_tables", None)
+        assert run(layout, {"P1": WELLS}, MAP) == first
+    assert read_json(layout.project_record("aggregate")) == first
+
+
+@pytest.mark.parametrize("change", ["content", "map", "settings", "well", "output", "code"])
+def test_any_change_is_noticed(layout: Layout, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+    wells, rows, chosen = WELLS, MAP, settings(min_mean_cargo=100.0)
+    if change == "content":
+        write_json(layout.well_record("P1", "measure", "A01"), {"digest": "other"})
+    elif change == "map":
+        rows = [*MAP[:-1], mapped("B03", "KO", siRNA="new")]
+    elif change == "settings":
+        chosen = settings(min_mean_cargo=0.0)
+    elif change == "well":
+        wells = WELLS[:-1]
+    elif change == "output":
+        (layout.tables / "statistics.csv").unlink()
+    else:
+        monkeypatch.setattr(step, "source_digest", lambda stage: "other")
+    calls = []
+    write_tables = step._write_tables
+    monkeypatch.setattr(step, "_write_tables", lambda **given: calls.append(1) or write_tables(**given))
+
+    run(layout, {"P1": wells}, rows, chosen)
+
+    assert calls == [1]
+    assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
+
+
+def test_a_failed_run_leaves_no_record_and_no_partial_file(layout: Layout) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+    before = digest_file(layout.tables / "cells.parquet")
+    part = layout.well_tables("P1", "B01") / "cells.parquet"
+    body = part.read_bytes()
+    part.write_bytes(body[:4] + b"\xff" * 60 + body[64:])
+    write_json(layout.well_record("P1", "measure", "B01"), {"digest": "other"})
+
+    with pytest.raises(StageError, match=r"cells\.parquet: the part table can't be read .* run `lysoquant measure"):
+        run(layout, {"P1": WELLS}, MAP)
+
+    assert not layout.project_record("aggregate").exists()
+    assert not layout.project_work_record("aggregate").exists()
+    assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
+    assert digest_file(layout.tables / "cells.parquet") == before
+
+
+def test_missing_measurements_are_named(layout: Layout) -> None:
+    with pytest.raises(StageError, match="no measure record of well A01"):
+        run(layout, {"P1": ["A01"]})
+    with pytest.raises(StageError, match="no plate has a measured well"):
+        run(layout, {"P1": []})
+    write_well(layout, "P1", "A01")
+    (layout.well_tables("P1", "A01") / "fields.parquet").unlink()
+    with pytest.raises(StageError, match=r"fields\.parquet can't be read"):
+        run(layout, {"P1": ["A01"]})
+
+
+def test_csv_numbers_and_quotes() -> None:
+    rows = [{"a": -0.0, "b": 1 / 3, "c": 'x,"y"', "d": 7}, {"a": math.nan, "b": 1e-12, "c": "", "d": 0}]
+
+    assert step.csv_text(rows, columns="abcd") == 'a,b,c,d\n0,0.3333333333,"x,""y""",7\n,1e-12,,0\n'

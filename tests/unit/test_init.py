@@ -1,0 +1,366 @@
+"""From a raw plate to a project: roles, pixel size, plate map, and nothing written unless all is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import lysoquant.io.raw
+from lysoquant.cli.init import init
+from lysoquant.config import load_project
+from lysoquant.errors import ConfigError
+from lysoquant.io.raw.description import Field, Plane, RawPlate
+from lysoquant.project.init import Initialised, initialise, settle_roles
+
+LABELS = ("DAPI", "LAMP1-GFP", "SEC62 HA")
+
+
+def raw_plate(**changes: Any) -> RawPlate:
+    planes: Mapping[str, Plane] = {label: Plane(path=Path("x.tif")) for label in LABELS}
+    wells = {well: [Field(name="s1", planes=planes), Field(name="s2", planes=planes)] for well in ("B02", "B03", "C10")}
+    values: dict[str, Any] = {
+        "name": "Plate_7",
+        "format": "imagexpress",
+        "channels": LABELS,
+        "wells": wells,
+        "n_rows": 8,
+        "n_columns": 12,
+        "pixel_size_um": 0.08,
+        "shape": (512, 640),
+    }
+    return RawPlate(**(values | changes))
+
+
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Initialised]:
+    """`initialise` on a plate that a reader has described in a known way."""
+    (tmp_path / "raw").mkdir()
+
+    def call(plate: RawPlate | None = None, **flags: Any) -> Initialised:
+        described = plate or raw_plate()
+        monkeypatch.setattr(lysoquant.io.raw, "describe", lambda *args, **kwargs: described, raising=False)
+        return initialise(**({"raw": tmp_path / "raw", "project": tmp_path / "project"} | flags))
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("labels", "roles"),
+    [
+        (["lysosome", "cargo", "nucleus"], ("lysosome", "cargo", "nucleus")),
+        (["Hoechst 33342", "w2 Rab7-mCherry", "ATZ-HaloTag"], ("w2 Rab7-mCherry", "ATZ-HaloTag", "Hoechst 33342")),
+        (["anti-HA 561", "LAMP-1 (647)", "Nuclei", "phase"], ("LAMP-1 (647)", "anti-HA 561", "Nuclei")),
+        (["FAM134B", "LysoTracker", "DAPI"], ("LysoTracker", "FAM134B", "DAPI")),
+    ],
+)
+def test_clear_names_settle_the_roles(labels: list[str], roles: tuple[str, str, str]) -> None:
+    channels = settle_roles(labels)
+    assert (channels.lysosome, channels.cargo, channels.nucleus) == roles
+
+
+@pytest.mark.parametrize(
+    ("labels", "flags", "message"),
+    [
+        (
+            ["FITC", "Cy5", "DAPI"],
+            {},
+            "the channel names 'FITC', 'Cy5', 'DAPI'; give --lysosome CH and --cargo CH with one of these",
+        ),
+        (["LAMP1", "alpha", "DAPI"], {}, "can't tell the cargo channel"),
+        (["LAMP1", "LAMP2", "SEC62", "DAPI"], {}, "give --lysosome CH with"),
+        (["LAMP1-SEC62", "DAPI"], {}, "can't tell the lysosome and cargo channel"),
+        (["LAMP1"], {}, "the plate has one channel, 'LAMP1'; expected at least two"),
+        (["LAMP1", "SEC62"], {}, "give --nucleus CH (or --no-nucleus)"),
+        (
+            ["LAMP1", "SEC62", "DAPI"],
+            {"lysosome": "lamp1"},
+            "--lysosome 'lamp1': no such channel; expected one of 'LAMP1',",
+        ),
+        (["LAMP1", "SEC62", "DAPI"], {"cargo": "SEC61"}, "--cargo 'SEC61': no such channel"),
+        (
+            ["LAMP1", "SEC62", "DAPI"],
+            {"cargo": "LAMP1", "lysosome": "LAMP1"},
+            "--lysosome and --cargo are both 'LAMP1'",
+        ),
+        (["LAMP1", "SEC62", "DAPI"], {"nucleus": "DAPI", "no_nucleus": True}, "--nucleus 'DAPI' with --no-nucleus"),
+    ],
+)
+def test_a_role_in_doubt_is_an_error_that_lists_the_channels(
+    labels: list[str], flags: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settle_roles(labels, **flags)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_flags_win_over_names() -> None:
+    channels = settle_roles(["LAMP1", "SEC62", "DAPI", "RAB7"], lysosome="RAB7", nucleus="LAMP1")
+    assert channels.by_role() == {"lysosome": "RAB7", "cargo": "SEC62", "nucleus": "LAMP1"}
+
+
+def test_the_project_loads_as_described(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    made = begin(z=2, timepoint=3)
+    project = load_project(tmp_path / "project")
+    assert project.config == made.config
+    assert project.config.channels.by_role() == {"lysosome": "LAMP1-GFP", "cargo": "SEC62 HA", "nucleus": "DAPI"}
+    assert (project.config.convert.z, project.config.convert.timepoint) == (2, 3)
+    assert project.plates == {"Plate_7": made.source}
+    assert project.raw_path("Plate_7") == (tmp_path / "raw").resolve()
+    assert [(row.well, row.condition) for row in project.plate_map] == [("B02", ""), ("B03", ""), ("C10", "")]
+    names = sorted(path.name for path in (tmp_path / "project").rglob("*"))
+    assert names == ["config", "config.yaml", "plates.tsv", "wells.tsv"]
+
+
+def test_raw_data_inside_the_project_keep_a_relative_path(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    (tmp_path / "project/raw/p").mkdir(parents=True)
+    assert begin(raw=tmp_path / "project/raw/p").source.path == "raw/p"
+
+
+def test_the_plate_map_fills_the_wells(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    sheet = tmp_path / "map.csv"
+    sheet.write_text("Well,Condition,Replicate,Control,dose\nb2,wild type,1,,0\nB3,LIR,1,negative,5\nD4,ko,1,,5\n")
+    made = begin(plate_map=sheet)
+    assert [(row.well, row.condition, row.control, row.extra["dose"]) for row in made.wells] == [
+        ("B02", "wild type", "", "0"),
+        ("B03", "LIR", "negative", "5"),
+        ("C10", "", "", ""),
+    ]
+    assert f"{sheet}: 1 well without images left out: D04" in made.notes
+    assert f"{sheet}: 1 well with images not in it, condition empty: C10" in made.notes
+    assert load_project(tmp_path / "project").plate_map == made.wells
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("well,condition\nP24,a\n", "well 'P24' is not on a plate of 8 x 12 wells"),
+        ("well,condition\nA01,a\n", r"none of its wells \(A01\) has images; the plate has B02, B03, C10"),
+        ("well,condition\nB2,a\nB02,b\n", "map.csv:3: plate Plate_7 well B02 is already on line 2"),
+        ("plate,well\nother,B02\n", "map.csv:2: plate 'other': expected 'Plate_7'"),
+    ],
+)
+def test_an_impossible_plate_map_leaves_nothing(
+    begin: Callable[..., Initialised], tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "map.csv").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        begin(plate_map=tmp_path / "map.csv")
+    assert not (tmp_path / "project").exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "used", "note"),
+    [
+        (0.08, None, 0.08, ""),
+        (0.08, 0.1, 0.1, "pixel size 0.1 um as given; the plate's own metadata say 0.08 um"),
+        (None, 0.1, 0.1, ""),
+        (0.2, None, 0.2, "pixel size 0.2 um is outside the tested range 0.04 to 0.12 um: every field will be flagged"),
+        (1.3672, None, 1.3672, "no field will be segmented; correct a wrong value with --pixel-size-um"),
+    ],
+)
+def test_the_pixel_size_is_settled_and_judged(
+    begin: Callable[..., Initialised], own: float | None, given: float | None, used: float, note: str
+) -> None:
+    made = begin(raw_plate(pixel_size_um=own), pixel_size_um=given)
+    told = [text for text in made.notes if "pixel size" in text]
+    assert (made.pixel_size_um, made.source.pixel_size_um, len(told)) == (used, given, bool(note))
+    assert note in "".join(told)
+
+
+def test_a_missing_pixel_size_names_the_flag(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--pixel-size-um UM"):
+        begin(raw_plate(pixel_size_um=None))
+    assert not (tmp_path / "project").exists()
+
+
+def test_without_nuclei_the_whole_field_is_one_cell(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    made = begin(no_nucleus=True)
+    assert load_project(tmp_path / "project").config.cells.method == "field"
+    assert any("each field counts as one cell" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "name"),
+    [
+        ("Plate_7", None, "Plate_7"),
+        ("../../etc/passwd", None, "etc_passwd"),
+        ("a $(reboot) b", None, "a_reboot_b"),
+        ("x", "run-2.a", "run-2.a"),
+    ],
+)
+def test_the_plate_gets_a_safe_name(begin: Callable[..., Initialised], own: str, given: str | None, name: str) -> None:
+    made = begin(raw_plate(name=own), plate_name=given)
+    assert made.source.plate == name
+    assert any("calls itself" in note for note in made.notes) is (given is None and own != name)
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "message"),
+    [
+        ("日本", None, "no folder name can be made of it; give --plate-name NAME"),
+        ("report", None, "--plate-name NAME"),
+        ("x", "../y", "--plate-name: plate '../y'"),
+    ],
+)
+def test_an_unsafe_plate_name_is_refused(
+    begin: Callable[..., Initialised], own: str, given: str | None, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        begin(raw_plate(name=own), plate_name=given)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "plates.tsv", "wells.tsv"])
+def test_an_existing_project_is_left_alone(begin: Callable[..., Initialised], tmp_path: Path, name: str) -> None:
+    (tmp_path / "project/config").mkdir(parents=True)
+    (tmp_path / "project/config" / name).write_text("mine")
+    with pytest.raises(ConfigError, match=rf"{name} is there already; choose another folder"):
+        begin()
+    assert [path.name for path in (tmp_path / "project/config").iterdir()] == [name]
+    assert (tmp_path / "project/config" / name).read_text() == "mine"
+
+
+def test_other_files_of_an_existing_folder_stay(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    (tmp_path / "project/config").mkdir(parents=True)
+    (tmp_path / "project/config/notes.txt").write_text("mine")
+    begin()
+    names = sorted(path.name for path in (tmp_path / "project").rglob("*"))
+    assert names == ["config", "config.yaml", "notes.txt", "plates.tsv", "wells.tsv"]
+
+
+def test_a_project_inside_the_raw_plate_is_refused(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lies inside the raw plate"):
+        begin(project=tmp_path / "raw" / "out")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file; expected a folder"):
+        begin(project=tmp_path / "file")
+
+
+@pytest.mark.parametrize("name", ["tab\there", "ends in a blank ", "line\nbreak"])
+def test_a_path_that_the_sheet_cannot_keep_is_refused(
+    begin: Callable[..., Initialised], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    if "\t" in name:
+        assert begin(raw=tmp_path / name).source.path.endswith(name)
+        return
+    with pytest.raises(ConfigError, match=r"plates.tsv"):
+        begin(raw=tmp_path / name)
+    assert not (tmp_path / "project").exists()
+
+
+@pytest.mark.parametrize("size", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_pixel_size_is_refused(begin: Callable[..., Initialised], tmp_path: Path, size: float) -> None:
+    with pytest.raises(ConfigError, match="--pixel-size-um"):
+        begin(pixel_size_um=size)
+    assert not (tmp_path / "project").exists()
+
+
+def test_a_path_that_is_not_utf8_is_refused(begin: Callable[..., Initialised], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="its path is not UTF-8; rename the folder"):
+        begin(raw=tmp_path / "ab\udcff")
+
+
+def test_a_blank_channel_name_is_refused(begin: Callable[..., Initialised]) -> None:
+    with pytest.raises(ConfigError, match=r"channel names: channels.lysosome is empty"):
+        begin(raw_plate(channels=(" ", "SEC62", "DAPI")), lysosome=" ")
+
+
+def test_a_write_that_fails_leaves_nothing(
+    begin: Callable[..., Initialised], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lysoquant.project.init.render_wells", full)
+    with pytest.raises(OSError, match="No space"):
+        begin(project=tmp_path / "new/project")
+    assert not (tmp_path / "new").exists()
+
+
+def test_reader_flags_of_another_format_are_refused(begin: Callable[..., Initialised]) -> None:
+    with pytest.raises(ConfigError, match="--channel-names 'a;b': serves format 'tiff' only"):
+        begin(channel_names="a;b")
+
+
+def test_fields_with_problems_are_said(begin: Callable[..., Initialised]) -> None:
+    wells = {"B02": [Field(name="s1", planes={}, problems=["no image of channel 'DAPI'; export it again"])]}
+    said = "WARNING: 1 of 1 fields can't be used as they are, first B02 s1: no image of channel 'DAPI'; export it again"
+    assert said in begin(raw_plate(wells=wells)).notes
+
+
+def test_the_command_describes_the_plate_and_the_next_step(
+    begin: Callable[..., Initialised], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        lysoquant.io.raw, "describe", lambda *args, **kwargs: raw_plate(notes=("odd \x1b[2J",)), raising=False
+    )
+    result = CliRunner().invoke(init, [str(tmp_path / "raw"), "--output", str(tmp_path / "my project")])
+    assert result.exit_code == 0
+    for words in (
+        "plate       Plate_7 (imagexpress, 8 x 12 wells)",
+        "wells       3 with images, 6 fields (2 a well)",
+        "image       512 x 640 pixels (y, x)",
+        "channels    DAPI (nucleus), LAMP1-GFP (lysosome), SEC62 HA (cargo)",
+        "pixel size  0.08 um (inside the tested range)",
+        "note        odd ?[2J",
+        f"lysoquant run '{tmp_path}/my project'",
+    ):
+        assert words in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--z", "0"],
+        ["--z", "all"],
+        ["--timepoint", "0"],
+        ["--pixel-size-um", "0"],
+        ["--pixel-size-um", "nan"],
+        ["--format", "czi"],
+    ],
+)
+def test_the_command_refuses_bad_values_with_status_2(tmp_path: Path, arguments: list[str]) -> None:
+    result = CliRunner().invoke(init, [str(tmp_path), "--output", str(tmp_path / "p"), *arguments])
+    assert result.exit_code == 2
+    assert arguments[0] in result.output
+    assert not (tmp_path / "p").exists()
+
+
+PLATE_3434 = "imagexpress/9987_Plate_3434"
+
+
+def test_a_real_plate_asks_for_its_roles(real_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'DAPI', 'FITC', 'Texas Red'; give --lysosome CH and --cargo CH"):
+        initialise(raw=real_data / PLATE_3434, project=tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_real_plate_becomes_a_project(real_data: Path, tmp_path: Path) -> None:
+    made = initialise(raw=real_data / PLATE_3434, project=tmp_path / "p", lysosome="FITC", cargo="Texas Red")
+    project = load_project(tmp_path / "p")
+    assert project.config.channels.by_role() == {"lysosome": "FITC", "cargo": "Texas Red", "nucleus": "DAPI"}
+    assert made.pixel_size_um == pytest.approx(1.3672, abs=1e-4)
+    assert any("no field will be segmented" in note for note in made.notes)
+    assert project.raw_path(made.source.plate) == (real_data / PLATE_3434).resolve()
+    assert [row.well for row in project.plate_map] == list(made.raw.wells)
+
+
+def test_a_real_image_becomes_a_one_well_plate(real_data: Path, tmp_path: Path) -> None:
+    image = real_data / "hela_lysosomes/xyc_16bit__hela-cells.tif"
+    result = CliRunner().invoke(
+        init,
+        [
+            *(str(image), "--output", str(tmp_path / "p"), "--channel-names", "lysosomes; mitochondria; nuclei"),
+            *("--cargo", "mitochondria", "--plate-name", "hela", "--pixel-size-um", "0.1"),
+        ],
+    )
+    assert result.exit_code == 0, result.exception
+    project = load_project(tmp_path / "p")
+    assert project.config.channels.by_role() == {"lysosome": "lysosomes", "cargo": "mitochondria", "nucleus": "nuclei"}
+    assert (project.plates["hela"].format, project.plates["hela"].pixel_size_um) == ("tiff", 0.1)
+    assert len(project.plate_map) == 1

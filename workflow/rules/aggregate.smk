@@ -1,0 +1,21 @@
+# From cells to wells, conditions and statistics.
+
+
+rule aggregate:
+    input:
+        records=[plan.path(path) for path in plan.measure_records()],
+        wells=plan.path(project.layout.project / project.config.wells),
+    output:
+        record=plan.path(layout.project_record("aggregate")),
+    log:
+        plan.path(layout.log("aggregate", "aggregate")),
+    params:
+        settings=project.settings_json("aggregate"),
+        source=source_digest("aggregate"),
+    resources:
+        mem_mb=8000,
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "lysoquant aggregate . --settings {params.settings:q}"
+        " --record {output.record:q} > {log:q} 2>&1"

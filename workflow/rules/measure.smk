@@ -1,0 +1,25 @@
+# Part tables of every well.
+
+
+rule measure:
+    input:
+        records=upstream("measure"),
+    output:
+        record=record("measure"),
+    log:
+        log_file("measure"),
+    params:
+        wells=wells("measure"),
+        settings=settings("measure"),
+        source=source_digest("measure"),
+    wildcard_constraints:
+        batch=either(plan.batch_names("measure")),
+    threads: 8
+    resources:
+        mem_mb=8000,
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "lysoquant measure . --plate {wildcards.plate:q} --wells {params.wells:q}"
+        " --settings {params.settings:q} --record {output.record:q}"
+        " --cores {threads} > {log:q} 2>&1"

@@ -1,0 +1,20 @@
+# One self-contained HTML page.
+
+
+rule report:
+    input:
+        record=rules.aggregate.output.record,
+    output:
+        record=plan.path(layout.project_record("report")),
+    log:
+        plan.path(layout.log("report", "report")),
+    params:
+        settings=project.settings_json("report"),
+        source=source_digest("report"),
+    resources:
+        mem_mb=8000,
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "lysoquant report . --settings {params.settings:q}"
+        " --record {output.record:q} > {log:q} 2>&1"

@@ -1,0 +1,27 @@
+# Endolysosomes of every cell, empty or loaded, as label images.
+
+
+rule segment:
+    input:
+        records=upstream("segment"),
+    output:
+        record=record("segment"),
+    log:
+        log_file("segment"),
+    params:
+        wells=wells("segment"),
+        settings=settings("segment"),
+        source=source_digest("segment"),
+        model=MODEL_SHA256,
+    wildcard_constraints:
+        batch=either(plan.batch_names("segment")),
+    threads: 8
+    resources:
+        mem_mb=8000,
+        **GPU,
+    conda:
+        "../../envs/cuda.yaml" if GPU else "../../envs/cpu.yaml"
+    shell:
+        "lysoquant segment . --plate {wildcards.plate:q} --wells {params.wells:q}"
+        " --settings {params.settings:q} --record {output.record:q}"
+        " --cores {threads} > {log:q} 2>&1"
