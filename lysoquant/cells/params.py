@@ -27,7 +27,7 @@ class CellsParams(Params):
     max_radius_um: Annotated[float, Field(gt=0)] = 30.0
     """watershed: a cell reaches at most this far from its nucleus."""
     path: str = ""
-    """rois and labels: each field's file in the project; {plate}, {well}, {row}, {column}, {field} (from 0) filled in."""
+    """rois and labels: each field's file in the project; {plate}, {well}, {row}, {column}, {field} (from 0) given."""
 
     @model_validator(mode="after")
     def _path_fits_method(self) -> Self:

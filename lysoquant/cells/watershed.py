@@ -34,7 +34,7 @@ _BORDER_SHARE: Final = 0.25
 """A cell ends where its signal has fallen to this share of its own median: dim cells beside bright ones keep their
 size, and bright ones do not grow by their blur."""
 _GAP_UM: Final = 1.5
-_VALLEY_LENGTH_UM: Final = 6.0
+_VALLEY_LENGTH_UM: Final = 3.0
 """So many micrometres farther from a nucleus weigh as much as a signal e times weaker."""
 
 
@@ -74,7 +74,8 @@ def find_nuclei(
     work_um = pixel_size_um * factor
     raw = coarsen(image=nucleus, factor=factor)
     smooth, noise = _smooth(raw, sigma=diameter_um / 16 / work_um)
-    background = _background(smooth, window=4 * diameter_um / work_um)
+    shading = _shading(smooth)
+    background = shading + _background(smooth - shading, window=4 * diameter_um / work_um)
     floor = np.maximum(_MIN_CONTRAST_TO_BACKGROUND * background, _MIN_CONTRAST_TO_NOISE * noise)
     height = smooth - background
     mask = _nuclear_mask(height, floor=floor, diameter=diameter_um / work_um)
@@ -204,6 +205,27 @@ def _background(image: NDArray[np.float32], *, window: float) -> NDArray[np.floa
     return background
 
 
+def _shading(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Quadratic surface through the lower pixels: an opening alone cuts a slope off at the image's edges."""
+    step = max(1, max(image.shape) // 64)
+    sample = image[::step, ::step].ravel().astype(np.float64)
+    terms = _quadratic(image.shape)
+    fitted = terms[:, ::step, ::step].reshape(6, -1).T
+    residual, limit = np.zeros_like(sample), np.inf
+    for _ in range(8):
+        keep = residual <= limit
+        factors = np.linalg.lstsq(fitted[keep], sample[keep], rcond=None)[0]
+        residual = sample - fitted @ factors
+        limit = 2 * 1.4826 * float(np.median(np.abs(residual[residual <= 0])))
+    surface: NDArray[np.float32] = np.tensordot(factors, terms, axes=1).astype(np.float32)
+    return surface
+
+
+def _quadratic(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
+
+
 def _nuclear_mask(height: NDArray[np.float32], *, floor: NDArray[np.float32], diameter: float) -> NDArray[np.bool_]:
     mask = height > floor
     if not mask.any():
@@ -249,7 +271,8 @@ def _drop_blunt(labels: NDArray[np.int32], height: NDArray[np.float32], *, diame
     ring = np.where((distance > diameter / 12) & (distance < diameter / 3), labels[tuple(nearest)], 0)
     sizes = np.bincount(ring.ravel(), minlength=numbers.size)
     around = np.bincount(ring.ravel(), height.ravel(), minlength=numbers.size) / np.maximum(sizes, 1)
-    blunt = around * _SHARPNESS > ndimage.mean(height, labels, numbers)
+    blunt = around[1:] * _SHARPNESS > ndimage.mean(height, labels, numbers[1:])
+    blunt = np.concatenate([[False], blunt])
     return np.where(blunt[labels], 0, labels).astype(np.int32)
 
 

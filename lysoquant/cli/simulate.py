@@ -64,3 +64,19 @@ def plate(
     pattern = f" --pattern '{OME_TIFF_PATTERN}'" if format_name == "ome-tiff" else ""
     click.echo(f"{wells} wells of {fields} fields in {out}; truth in {out / 'truth'}")
     click.echo(f"next: lysoquant init {out} --output PROJECT --plate-map {out / 'plate_map.csv'}{pattern}")
+
+
+@simulate.command()
+@click.argument("raw", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("project", type=click.Path(path_type=Path, file_okay=False, exists=True))
+def compare(raw: Path, project: Path) -> None:
+    """Compare the occupancy that PROJECT found with the truth of the simulated plate RAW."""
+    from lysoquant.config import load_project
+    from lysoquant.simulate.compare import compare_wells
+
+    wells = compare_wells(raw=raw, wells_csv=load_project(project).layout.tables / "wells.csv")
+    click.echo(f"{'well':<6}{'condition':<16}{'true n':>8}{'found n':>8}{'true':>8}{'found':>8}{'error':>8}")
+    for well in wells:
+        occupancies = f"{well.occupancy_true:>8.3f}{well.occupancy_found:>8.3f}{well.error:>+8.3f}"
+        click.echo(f"{well.well:<6}{well.condition:<16}{well.n_true:>8}{well.n_found:>8}{occupancies}")
+    click.echo(f"largest error of occupancy: {max(abs(well.error) for well in wells):.3f}")

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 import lysoquant
+from lysoquant.cells.template import fill_template
 from lysoquant.config import Project
 from lysoquant.errors import ConfigError, InputError
-from lysoquant.record import digest_file
+from lysoquant.record import digest_file, digest_json
 from lysoquant.vocabulary import BATCH_STAGES, well_order
 
 UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
@@ -176,6 +177,18 @@ class Plan:
             for other in overlapping(batch, self.batches(upstream, plate))
         ]
 
+    def outline_files(self, plate: str, name: str) -> list[Path]:
+        """Files with cell outlines made elsewhere that a cells batch reads, those that are there."""
+        params = self.project.config.cells
+        if params.method not in ("rois", "labels"):
+            return []
+        paths = (
+            self.project.layout.project / fill_template(params.path, plate=plate, well=well, field=field)
+            for well in self.batch("cells", plate, name).wells
+            for field in range(self.n_fields[plate][well])
+        )
+        return [path for path in dict.fromkeys(paths) if path.is_file()]
+
     def measure_records(self) -> list[Path]:
         """Every record that aggregate waits for."""
         layout = self.project.layout
@@ -184,6 +197,10 @@ class Plan:
             for plate in self.plates
             for batch in self.batches("measure", plate)
         ]
+
+    def plate_digest(self, plate: str) -> str:
+        """Digest of the plate's wells and their numbers of fields, which its metadata hold."""
+        return digest_json(dict(self.n_fields[plate]))
 
     @cached_property
     def model_sha256(self) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lysoquant.config import Project
+from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
@@ -160,17 +161,9 @@ def prune(plan: Plan) -> list[Path]:
 
 def _describe(project: Project, plate: str) -> RawPlate:
     # Imported here: jobs on a cluster trust the records and need no image reader to plan.
-    from lysoquant.io.raw import describe
+    from lysoquant.convert.step import describe_plate
 
-    source, convert = project.plates[plate], project.config.convert
-    return describe(
-        project.raw_path(plate),
-        format=source.format,
-        pattern=source.pattern,
-        channel_names=None if source.channel_names is None else source.channel_names.split(";"),
-        z=convert.z,
-        timepoint=convert.timepoint,
-    )
+    return describe_plate(layout=project.layout, settings=ConvertSettings.model_validate(project.settings("convert", plate)))
 
 
 def _base(project: Project, plate: str) -> Path:

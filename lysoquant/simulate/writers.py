@@ -72,7 +72,7 @@ class ImageXpress:
                     "stage-label": ("string", f"{well} : Site {index + 1}"),
                 }
             )
-            tifffile.imwrite(path, plane, description=description, metadata=None, photometric="minisblack")
+            tifffile.imwrite(path, plane, description=description, metadata=None, software="MetaSeries")
 
 
 @dataclass(frozen=True)

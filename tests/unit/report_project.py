@@ -15,6 +15,7 @@ from lysoquant.record import write_json
 from lysoquant.report.params import ReportParams, ReportSettings
 
 EDGE_PX, PIXEL_SIZE_UM = 320, 0.1
+TRUNCATED = "channel SEC62 is truncated; export the field again"
 CELL_CENTRES = ((80, 80), (80, 240), (240, 80), (240, 240))
 
 
@@ -53,9 +54,8 @@ def write_project(
     rng = np.random.default_rng(seed)
     rows: dict[str, list[dict[str, object]]] = {"wells": [], "cells": [], "fields": [], "endolysosomes": []}
     for plate, wells in plates.items():
-        store = PlateStore.create(
-            layout.plate_store(plate), name=plate, wells={w: s.n_fields for w, s in wells.items()}, n_rows=8, n_columns=12
-        )
+        n_fields = {well: spec.n_fields for well, spec in wells.items()}
+        store = PlateStore.create(layout.plate_store(plate), name=plate, wells=n_fields, n_rows=8, n_columns=12)
         for well, spec in wells.items():
             _write_well(rows, store if with_store else None, plate, well, spec, rng)
             _write_records(layout, plate, well)
@@ -124,7 +124,7 @@ def _write_well(
         own += [place | cell for cell in cells]
         rows["endolysosomes"] += [place | region for region in (scene.regions if scene else [])]
         status = "failed" if index in spec.failed else "flagged" if index in spec.flagged else "ok"
-        reason = "channel SEC62 is truncated; export the field again" if status == "failed" else spec.flagged.get(index, "")
+        reason = TRUNCATED if status == "failed" else spec.flagged.get(index, "")
         n = sum(int(str(cell["n_endolysosomes"])) for cell in cells)
         rows["fields"].append(
             {**place, "status": status, "reason": reason, "focus_score": 0.8, "saturated_fraction": 0.0}
@@ -166,28 +166,32 @@ class Scene:
             self._rings(rng, spec, cell, cy, cx)
 
     def _rings(self, rng: np.random.Generator, spec: FakeWell, cell: int, cy: int, cx: int) -> None:
-        y, x = np.mgrid[:EDGE_PX, :EDGE_PX]
         n = int(rng.integers(spec.n_regions // 2, spec.n_regions + 1)) if spec.n_regions else 0
         share = float(np.clip(rng.normal(spec.occupancy, 0.12), 0, 1))
         n_loaded = 0
         for angle in np.arange(n) * 2 * np.pi / max(n, 1):
-            distance, radius = rng.uniform(34, 60), rng.uniform(4, 7.5)
-            from_ring = np.hypot(y - cy - distance * np.sin(angle), x - cx - distance * np.cos(angle))
-            free = (from_ring < radius) & (self.labels["endolysosomes"] == 0)
+            distance = rng.uniform(34, 60)
             is_loaded = bool(rng.random() < share)
             n_loaded += is_loaded
             label = len(self.regions) + 1
-            self.labels["endolysosomes"][free] = label
-            self.classes[free] = 2 if is_loaded else 1
-            self.planes[0] += rng.uniform(500, 1400) * np.exp(-(((from_ring - radius + 1.2) / 1.3) ** 2))
-            lumen = from_ring < radius - 2
-            self.planes[1][lumen] = 1300 if is_loaded else 60
+            self._ring(rng, cy + distance * np.sin(angle), cx + distance * np.cos(angle), label, is_loaded)
             self.regions.append({"cell": cell, "label": label, "is_loaded": is_loaded})
         self.cells.append(
             {"cell": cell, "area_um2": 172.0, "centroid_y_um": cy * PIXEL_SIZE_UM, "centroid_x_um": cx * PIXEL_SIZE_UM}
             | {"touches_border": cell == 4, "is_expressing": True, "n_endolysosomes": n, "n_empty": n - n_loaded}
             | {"n_loaded": n_loaded, "occupancy": n_loaded / n if n else np.nan}
         )
+
+    def _ring(self, rng: np.random.Generator, cy: float, cx: float, label: int, is_loaded: bool) -> None:
+        top, left = int(cy) - 14, int(cx) - 14
+        here = (slice(top, top + 28), slice(left, left + 28))
+        y, x = np.mgrid[here]
+        radius, from_centre = rng.uniform(4, 7.5), np.hypot(y - cy, x - cx)
+        free = (from_centre < radius) & (self.labels["endolysosomes"][here] == 0)
+        self.labels["endolysosomes"][here][free] = label
+        self.classes[here][free] = 2 if is_loaded else 1
+        self.planes[0][here] += rng.uniform(500, 1400) * np.exp(-(((from_centre - radius + 1.2) / 1.3) ** 2))
+        self.planes[1][here][from_centre < radius - 2] = 1300 if is_loaded else 60
 
     def write(self, store: PlateStore, well: str, index: int) -> None:
         noise = np.random.default_rng(index).normal(100, 25, self.planes.shape)

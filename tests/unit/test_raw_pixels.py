@@ -107,6 +107,17 @@ def test_other_pixel_types_are_refused_by_name(tmp_path: Path, dtype: str) -> No
     assert "expected uint8 or uint16" in message
 
 
+def test_images_that_are_no_planes_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", RAMP, metadata={"axes": "ZT"})
+    assert "expected a plane with Y and X" in fault(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", RAMP, metadata=None)
+    with tifffile.TiffFile(tmp_path / "b.tif", mode="r+") as tif:
+        tif.pages.first.tags["ImageLength"].overwrite(0)
+    assert "the image is empty" in fault(tmp_path / "b.tif")
+    tifffile.imwrite(tmp_path / "c.tif", RAMP, description="Aperio Image Library", metadata=None)
+    assert "slide scanner" in fault(tmp_path / "c.tif")
+
+
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     assert "gone" in fault(tmp_path / "a.tif")
 
@@ -326,3 +337,12 @@ def test_real_lzw_and_imagexpress_files(real_data: Path) -> None:
     with tifffile.TiffFile(operetta) as tif:
         assert tif.pages.first.compression == tifffile.COMPRESSION.LZW
     assert read_plane(Plane(operetta)).shape == (1080, 1080)
+
+
+def test_a_real_file_with_a_broken_second_plane_gives_only_its_first(real_data: Path) -> None:
+    path = real_data / "rings_guv" / "290818-p1_t1_c1.tif"
+    assert inspect_image(path).lengths == (2,)
+    first = np.fromfile(path, np.uint8, count=1024 * 1024, offset=3450).reshape(1024, 1024)
+    np.testing.assert_array_equal(read_plane(Plane(path, (0,))), first)
+    assert "missing" in fault(path, (1,))
+    assert file_pixel_size_um(path) == pytest.approx(0.2405, abs=1e-4)

@@ -9,13 +9,13 @@ rule aggregate:
         record=plan.path(layout.project_record("aggregate")),
     log:
         plan.path(layout.log("aggregate", "aggregate")),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
     params:
         settings=project.settings_json("aggregate"),
         source=source_digest("aggregate"),
-    resources:
-        mem_mb=8000,
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "lysoquant aggregate . --settings {params.settings:q}"
         " --record {output.record:q} > {log:q} 2>&1"

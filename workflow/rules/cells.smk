@@ -4,21 +4,25 @@
 rule cells:
     input:
         records=upstream("cells"),
+        outlines=lambda wildcards: [
+            plan.path(path)
+            for path in plan.outline_files(wildcards.plate, wildcards.batch)
+        ],
     output:
         record=record("cells"),
     log:
         log_file("cells"),
+    wildcard_constraints:
+        batch=either(plan.batch_names("cells")),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
     params:
         wells=wells("cells"),
         settings=settings("cells"),
         source=source_digest("cells"),
-    wildcard_constraints:
-        batch=either(plan.batch_names("cells")),
-    threads: 4
-    resources:
-        mem_mb=4000,
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "lysoquant cells . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

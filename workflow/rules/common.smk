@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.settings.enums import DeploymentMethod
+from snakemake.settings.types import DeploymentMethod
 
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
@@ -24,8 +24,12 @@ except LysoquantError as error:
 
 project, layout = plan.project, plan.project.layout
 
+# One job at a time on the GPU; nothing of the sort where there is none.
+GPU = {"gpu": 1} if project.config.execution.device == "cuda" else {}
+
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-shell.prefix(command_prefix(conda=with_conda))
+# Snakemake formats the prefix, so its own braces are doubled.
+shell.prefix(command_prefix(conda=with_conda).replace("{", "{{").replace("}", "}}"))
 
 
 def either(names):

@@ -10,12 +10,12 @@ rule convert_plate:
         record=plan.path(layout.plate_record("{plate}")),
     log:
         plan.path(layout.log("convert", "{plate}.plate")),
+    conda:
+        "../../envs/cpu.yaml"
     params:
         settings=settings("convert"),
         wells=lambda wildcards: plan.plate_digest(wildcards.plate),
         source=source_digest("convert"),
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "lysoquant convert . --plate {wildcards.plate:q} --plate-metadata"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -23,24 +23,24 @@ rule convert_plate:
 
 rule convert:
     input:
-        # Metadata of the plate must be there before the first pixel; that they change redoes no well.
-        plate=ancient(plan.path(layout.plate_record("{plate}"))),
+        # Not ancient(): with it, Snakemake 9.27 plans convert_plate alone and leaves every batch after it undone.
+        plate=plan.path(layout.plate_record("{plate}")),
         raw=plan.path(layout.raw_record("{plate}", "{batch}")),
     output:
         record=record("convert"),
     log:
         log_file("convert"),
+    wildcard_constraints:
+        batch=either(plan.batch_names("convert")),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
     params:
         wells=wells("convert"),
         settings=settings("convert"),
         source=source_digest("convert"),
-    wildcard_constraints:
-        batch=either(plan.batch_names("convert")),
-    threads: 4
-    resources:
-        mem_mb=4000,
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "lysoquant convert . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

@@ -8,17 +8,17 @@ rule measure:
         record=record("measure"),
     log:
         log_file("measure"),
+    wildcard_constraints:
+        batch=either(plan.batch_names("measure")),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
     params:
         wells=wells("measure"),
         settings=settings("measure"),
         source=source_digest("measure"),
-    wildcard_constraints:
-        batch=either(plan.batch_names("measure")),
-    threads: 8
-    resources:
-        mem_mb=8000,
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "lysoquant measure . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

@@ -8,13 +8,13 @@ rule report:
         record=plan.path(layout.project_record("report")),
     log:
         plan.path(layout.log("report", "report")),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=8000,
     params:
         settings=project.settings_json("report"),
         source=source_digest("report"),
-    resources:
-        mem_mb=8000,
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         "lysoquant report . --settings {params.settings:q}"
         " --record {output.record:q} > {log:q} 2>&1"

@@ -8,19 +8,19 @@ rule segment:
         record=record("segment"),
     log:
         log_file("segment"),
+    wildcard_constraints:
+        batch=either(plan.batch_names("segment")),
+    conda:
+        "../../envs/cuda.yaml" if GPU else "../../envs/cpu.yaml"
+    threads: 8
+    resources:
+        **GPU,
+        mem_mb=8000,
     params:
         wells=wells("segment"),
         settings=settings("segment"),
         source=source_digest("segment"),
         model=MODEL_SHA256,
-    wildcard_constraints:
-        batch=either(plan.batch_names("segment")),
-    threads: 8
-    resources:
-        mem_mb=8000,
-        **GPU,
-    conda:
-        "../../envs/cuda.yaml" if GPU else "../../envs/cpu.yaml"
     shell:
         "lysoquant segment . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

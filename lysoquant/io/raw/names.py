@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -140,15 +140,11 @@ def clean_label(text: str) -> str:
 
 def unique_labels(labels: Sequence[str], notes: list[str]) -> list[str]:
     """Labels, each once: a second ``DAPI`` becomes ``DAPI (2)``, which is said in `notes`."""
-    seen: Counter[str] = Counter()
     unique: list[str] = []
     for label in labels:
-        seen[label] += 1
         name = label
-        while name in unique or (name != label and name in labels):
-            name = f"{label} ({seen[label]})"
-            seen[label] += 1
-        if name != label:
+        if label in unique:
+            name = next(f"{label} ({n})" for n in count(2) if f"{label} ({n})" not in {*labels, *unique})
             notes.append(f"two channels are called {label!r}: the later one is {name!r} here")
         unique.append(name)
     return unique

@@ -142,7 +142,7 @@ def describe_tiff(
     """
     told = list(notes)
     folder = source if source.is_dir() else source.parent
-    expression = _compiled(pattern, images)
+    expression = _compiled(pattern)
     groups = set(expression.groupindex)
     placed = _place(folder, images, expression, told)
     placed = _at_time(placed, timepoint, told)
@@ -168,14 +168,9 @@ def describe_tiff(
     )
 
 
-def _compiled(pattern: str | None, images: Sequence[str]) -> re.Pattern[str]:
+def _compiled(pattern: str | None) -> re.Pattern[str]:
     if pattern is None:
-        if len(images) == 1:
-            return re.compile("")
-        raise PlateError(
-            f"{len(images)} TIFF files (such as {printable(images[0])}) and no pattern that says which well each is of;"
-            f" give one such as {EXAMPLE_PATTERN}"
-        )
+        return re.compile("")
     if len(pattern) > _MAX_PATTERN:
         raise PlateError(f"the pattern has {len(pattern)} characters; expected at most {_MAX_PATTERN}: shorten it")
     try:

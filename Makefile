@@ -1,0 +1,52 @@
+# Two commands matter: `make demo` and `make test`. Both work on a fresh clone with Python 3.11 or newer.
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+BIN := .venv/bin
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check documents lock clean
+
+help:
+	@echo "make setup   .venv with locked dependencies"
+	@echo "make demo    a simulated plate through the whole pipeline to the report"
+	@echo "make test    the checks and the whole test suite"
+
+setup: .venv/ready
+
+# torch first and alone: the same pin takes the build that fits the machine (CPU or CUDA).
+.venv/ready: envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; set PYTHON=python3.11 or newer"; exit 2; }
+	$(PYTHON) -m venv .venv || { echo "error: no venv module; on Debian: apt-get install python3-venv"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/ready-dev: .venv/ready envs/requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-dev.lock
+	@touch $@
+
+demo: setup
+	@test -d $(DEMO)/plate/truth || $(BIN)/lysoquant simulate plate $(DEMO)/plate --wells 8 --fields 2 --seed 1
+	@test -f $(DEMO)/project/config/config.yaml || $(BIN)/lysoquant init $(DEMO)/plate --output $(DEMO)/project --plate-map $(DEMO)/plate/plate_map.csv
+	@$(BIN)/lysoquant run $(DEMO)/project --cores $(CORES)
+	@$(BIN)/lysoquant simulate compare $(DEMO)/plate $(DEMO)/project
+
+test: .venv/ready-dev check
+	$(BIN)/python -m pytest --numprocesses $(CORES) --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m coverage report --fail-under=90
+
+check: .venv/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/python tests/workflow/lint.py
+
+documents: .venv/ready
+	$(BIN)/python -m lysoquant.config.document
+
+clean:
+	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache

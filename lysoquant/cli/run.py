@@ -1,0 +1,47 @@
+"""``lysoquant run``: the whole workflow with a progress display and the occupancy table at its end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from lysoquant.cli.stages import open_project, project_argument
+from lysoquant.project.inventory import plan_project
+from lysoquant.project.run import check_model, occupancy_table, run_workflow
+
+
+@click.command()
+@project_argument
+@click.option("--cores", type=click.IntRange(min=1), help="Processor cores; default: all.")
+@click.option("--profile", help="Profile of the workflow by name (slurm), or the folder of one.")
+@click.option("--dry-run", "-n", is_flag=True, help="Show the jobs that a run would do.")
+@click.option("--unlock", is_flag=True, help="Remove the lock that a killed run left.")
+@click.argument("snakemake_arguments", nargs=-1, type=click.UNPROCESSED)
+def run(
+    *,
+    project: Path,
+    cores: int | None,
+    profile: str | None,
+    dry_run: bool,
+    unlock: bool,
+    snakemake_arguments: tuple[str, ...],
+) -> None:
+    """Run the whole workflow of a project.
+
+    Does only what is not done or has changed. `snakemake` itself works the same; arguments after `--` go to it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    loaded = open_project(project)
+    if not unlock:
+        check_model(loaded)
+        # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.
+        plan_project(loaded, refresh=True)
+    run_workflow(loaded, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=snakemake_arguments)
+    if dry_run or unlock:
+        return
+    table = loaded.layout.tables / "wells.csv"
+    click.echo(occupancy_table(table))
+    click.echo(f"\noccupancy table: {table}\nreport: {loaded.layout.report}")

@@ -1,0 +1,394 @@
+"""Running the workflow: find it, start Snakemake as a program, follow what it says."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tqdm import tqdm
+
+import lysoquant
+from lysoquant.config import Project
+from lysoquant.errors import InputError, StageError
+from lysoquant.project.batches import model_file
+
+_PACKAGE: Final = Path(lysoquant.__file__).parent
+
+TABLE_COLUMNS: Final = (
+    "plate",
+    "well",
+    "condition",
+    "n_cells",
+    "n_empty",
+    "n_loaded",
+    "occupancy_mean",
+    "occupancy_sd",
+    "occupancy_pooled",
+    "flags",
+)
+"""Columns of ``wells.csv`` that are shown after a run."""
+
+_TAIL_LINES: Final = 15
+
+
+def workflow_folder() -> Path:
+    """The folder of the Snakefile: beside the package in a checkout, inside it in an installed wheel.
+
+    Raises
+    ------
+    StageError
+        If it is in neither place.
+    """
+    for folder in (_PACKAGE.parent / "workflow", _PACKAGE / "_workflow"):
+        if (folder / "Snakefile").is_file():
+            return folder
+    raise StageError(f"no workflow beside or in {_PACKAGE}; install lysoquant again")
+
+
+def command_prefix(*, conda: bool) -> str:
+    """Shell text before every job, so that ``lysoquant`` is the one that planned the workflow.
+
+    Parameters
+    ----------
+    conda : bool
+        Jobs run in a conda environment: its Python, with this library; otherwise this very Python.
+    """
+    python = f"PYTHONPATH={shlex.quote(str(_PACKAGE.parent))} python" if conda else shlex.quote(sys.executable)
+    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"; }}; '
+
+
+def check_model(project: Project) -> None:
+    """Refuse a model that is missing, damaged or does not fit the channels, before any work.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        With the remedy.
+    """
+    # Imported here: it needs torch, and only a whole run pays for that.
+    from lysoquant.model.weights import check_fit, read_card
+
+    check_fit(read_card(model_file(project)), roles=set(project.config.channels.by_role()))
+
+
+def snakemake_command(
+    project: Path, *, cores: int | None, profile: str | None, dry_run: bool, unlock: bool, more: Sequence[str] = ()
+) -> list[str]:
+    """The command line that a run amounts to.
+
+    Parameters
+    ----------
+    cores : int, optional
+        Processor cores; all of them by default, or as the profile says.
+    profile : str, optional
+        A profile of the workflow by name (``slurm``), or a profile's folder.
+    more : sequence of str
+        Further arguments for Snakemake.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile.
+    """
+    workflow = workflow_folder()
+    command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
+    command += ["--directory", str(project), "--workflow-profile", str(_profile(workflow, profile or "default"))]
+    if cores is not None or profile is None:
+        command += ["--cores", str(cores or "all")]
+    command += ["--keep-going", "--rerun-incomplete"]
+    command += ["--dry-run"] * dry_run + ["--unlock"] * unlock
+    return [*command, *more]
+
+
+def _profile(workflow: Path, name: str) -> Path:
+    for folder in (workflow / "profiles" / name, Path(name)):
+        if any(folder.glob("config*.yaml")):
+            return folder.absolute()
+    known = sorted(path.parent.name for path in (workflow / "profiles").glob("*/config*.yaml"))
+    raise InputError(f"--profile {name!r} is neither {' nor '.join(known)} nor a folder with a profile's config.yaml")
+
+
+@dataclass
+class Job:
+    """A job of the workflow, as Snakemake announced it."""
+
+    rule: str
+    wildcards: dict[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def title(self) -> str:
+        return " ".join([self.rule, *self.wildcards.values()])
+
+
+@dataclass
+class Failure:
+    """A job that failed, and its log."""
+
+    rule: str
+    log: str | None = None
+
+
+@dataclass
+class Follower:
+    """What Snakemake's messages amount to, line by line.
+
+    Attributes
+    ----------
+    done, total : int
+        Jobs.
+    running : dict of str to Job
+        By Snakemake's number of the job.
+    failures : list of Failure
+        In the order in which they happened, each once.
+    locked : bool
+        Another run, or one that was killed, holds the project.
+    """
+
+    done: int = 0
+    total: int = 0
+    running: dict[str, Job] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    locked: bool = False
+    _job: Job | None = None
+    _failure: Failure | None = None
+
+    _PATTERNS = (
+        ("start", re.compile(r"(?:local)?(?:rule|checkpoint) (\w+):$")),
+        ("failure", re.compile(r"Error in rule (\w+):?$")),
+        ("jobid", re.compile(r" {4}jobid: (\d+)$")),
+        ("wildcards", re.compile(r" {4}wildcards: (.+)$")),
+        ("log", re.compile(r" {4}log: (.+?)(?: \(check log file.*)?$")),
+        ("finish", re.compile(r"Finished jobid: (\d+)")),
+        ("progress", re.compile(r"(\d+) of (\d+) steps .*done$")),
+        ("total", re.compile(r"total +(\d+)$")),
+        ("lock", re.compile(r".*[Dd]irectory cannot be locked")),
+    )
+
+    def feed(self, line: str) -> str | None:
+        """Take in a line; returns a short note for a log where something worth saying happened."""
+        for name, pattern in self._PATTERNS:
+            match = pattern.match(line.rstrip())
+            if match:
+                note: str | None = getattr(self, f"_on_{name}")(*match.groups())
+                return note
+        return None
+
+    def _on_start(self, rule: str) -> None:
+        self._job, self._failure = Job(rule), None
+
+    def _on_failure(self, rule: str) -> None:
+        self._job, self._failure = None, Failure(rule)
+
+    def _on_jobid(self, number: str) -> None:
+        if self._failure is not None:
+            job = self.running.pop(number, None)
+            self._failure.rule = job.title if job else self._failure.rule
+        elif self._job is not None:
+            self.running[number] = self._job
+
+    def _on_wildcards(self, text: str) -> str | None:
+        if self._job is None:
+            return None
+        self._job.wildcards = dict(pair.split("=", 1) for pair in text.split(", ") if "=" in pair)
+        return f"started {self._job.title}"
+
+    def _on_log(self, path: str) -> str | None:
+        if self._failure is None:
+            return None
+        self._failure.log = path
+        if any(failure.log == path for failure in self.failures):
+            return None
+        self.failures.append(self._failure)
+        return f"FAILED {self._failure.rule}"
+
+    def _on_finish(self, number: str) -> str | None:
+        job = self.running.pop(number, None)
+        self.done += 1
+        if job is None:
+            return None
+        return f"{self.done}/{self.total} {job.title} ({time.monotonic() - job.started:.0f} s)"
+
+    def _on_progress(self, done: str, total: str) -> None:
+        self.done, self.total = int(done), int(total)
+
+    def _on_total(self, total: str) -> None:
+        self.total = int(total)
+
+    def _on_lock(self) -> None:
+        self.locked = True
+
+
+class _Display:
+    """A bar on a terminal, plain lines in a log."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        if sys.stderr.isatty():
+            layout = "{desc}: {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} jobs [{elapsed}] {postfix}"
+            self._bar = tqdm(total=0, desc="lysoquant", file=sys.stderr, bar_format=layout, dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def show(self, follower: Follower, note: str | None) -> None:
+        if self._bar is not None:
+            self._bar.total, self._bar.n = follower.total, follower.done
+            self._bar.set_postfix_str(", ".join(job.title for job in follower.running.values()), refresh=True)
+        elif note is not None:
+            print(f"run: {note}", file=sys.stderr, flush=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix_str("", refresh=True)
+            self._bar.close()
+
+
+def follow(command: Sequence[str], *, log: Path, project: Path) -> None:
+    """Run Snakemake, show its progress, and keep all that it says in a log.
+
+    Raises
+    ------
+    StageError
+        If it fails: which job, the last lines of its log and where that lies.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    follower, tail = Follower(), deque[str](maxlen=_TAIL_LINES)
+    with (
+        log.open("w", encoding="utf-8") as text,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        ) as process,
+        _Display() as display,
+    ):
+        try:
+            for line in process.stdout or ():
+                text.write(line)
+                text.flush()
+                tail.append(line.rstrip())
+                display.show(follower, follower.feed(line))
+        except BaseException:
+            _stop(process)
+            raise
+    if process.returncode:
+        raise StageError(_what_failed(follower, tail, log=log, project=project))
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """Let Snakemake end its jobs; a key press on a terminal has reached it already."""
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def _what_failed(follower: Follower, tail: Sequence[str], *, log: Path, project: Path) -> str:
+    if follower.locked:
+        return (
+            f"{project} is locked by another run, or by one that was killed;"
+            f" if none is running: lysoquant run {shlex.quote(str(project))} --unlock"
+        )
+    if not follower.failures:
+        return "\n".join([*filter(None, tail), f"the workflow stopped; all that it said: {log}"])
+    lines: list[str] = []
+    for failure in follower.failures:
+        path = project / (failure.log or "")
+        lines += [f"{failure.rule} failed; the last lines of {path}:", *_last_lines(path)]
+    return "\n".join([*lines, f"{follower.done} of {follower.total} jobs were done; all that the run said: {log}"])
+
+
+def _last_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ["  (no log was written)"]
+    return [f"  {line}" for line in lines[-_TAIL_LINES:]]
+
+
+def occupancy_table(path: Path, *, max_rows: int = 24) -> str:
+    """The main columns of ``wells.csv``, aligned, for a terminal.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        ``wells.csv``.
+    max_rows : int
+        Wells shown; of the others only the number.
+
+    Raises
+    ------
+    StageError
+        If there is no table.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except OSError as error:
+        raise StageError(f"{path}: {error.strerror}; run `lysoquant aggregate PROJECT`") from error
+    shown = [[_cell(row.get(column, "")) for column in TABLE_COLUMNS] for row in rows[:max_rows]]
+    widths = [max(map(len, column)) for column in zip(TABLE_COLUMNS, *shown, strict=True)]
+    numeric = [column.startswith(("n_", "occupancy")) for column in TABLE_COLUMNS]
+    lines = [_aligned(cells, widths, numeric) for cells in (TABLE_COLUMNS, *shown)]
+    if len(rows) > max_rows:
+        lines.append(f"... and {len(rows) - max_rows} more wells in {path}")
+    return "\n".join(lines)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    padded = (
+        cell.rjust(width) if right else cell.ljust(width)
+        for cell, width, right in zip(cells, widths, numeric, strict=True)
+    )
+    return "  ".join(padded).rstrip()
+
+
+def _cell(text: str) -> str:
+    """A value for the terminal: fractions with three decimals, control characters of a sheet left out."""
+    if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", text):
+        return f"{float(text):.3f}"
+    return "".join(letter for letter in text if letter.isprintable())
+
+
+def run_workflow(
+    project: Project,
+    *,
+    cores: int | None = None,
+    profile: str | None = None,
+    dry_run: bool = False,
+    unlock: bool = False,
+    more: Sequence[str] = (),
+) -> None:
+    """Run the whole workflow of a project.
+
+    A dry run and an unlocking show Snakemake's own text.
+
+    Raises
+    ------
+    InputError
+        If the profile does not exist.
+    StageError
+        If a job fails or the project is locked.
+    """
+    layout = project.layout
+    command = snakemake_command(layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more)
+    if dry_run or unlock:
+        finished = subprocess.run(command, check=False, env=dict(os.environ))
+        if finished.returncode:
+            raise StageError(f"snakemake ended with status {finished.returncode}; see its message above")
+        return
+    follow(command, log=layout.logs / "snakemake.log", project=layout.project)

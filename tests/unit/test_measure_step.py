@@ -1,0 +1,238 @@
+"""measure on a small plate: wells, failed fields, skipped wells, and equal bytes wherever it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from lysoquant.channels import Channels
+from lysoquant.errors import StageError
+from lysoquant.io.store import PlateStore
+from lysoquant.io.tables import read_parquet, read_schema, write_parquet
+from lysoquant.layout import Layout
+from lysoquant.measure.columns import cells_schema, endolysosomes_schema, fields_schema, segment_schema
+from lysoquant.measure.params import DaskSettings, MeasureParams, MeasureSettings
+from lysoquant.measure.scheduler import workers
+from lysoquant.measure.step import run
+from lysoquant.record import field_report, read_json, write_json
+
+CHANNELS = ("DAPI", "LAMP1", "SEC62")
+SETTINGS = MeasureSettings(
+    channels=Channels(lysosome="LAMP1", cargo="SEC62", nucleus="DAPI"),
+    params=MeasureParams(),
+)
+WELLS = {"A01": 3, "B02": 1}
+PX = 0.1
+SHAPE = (120, 140)
+
+
+def draw(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Planes, cells and regions of a field: cell 1 has a nucleus and regions 1 to 4, cell 2 has nothing."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    cells = np.zeros(SHAPE, dtype=np.uint32)
+    cells[2:118, 2:100], cells[2:118, 110:138] = 1, 2
+    planes = rng.poisson(100, (3, *SHAPE))
+    planes[0][(y - 60) ** 2 + (x - 40) ** 2 < 30**2] += 1000
+    labels = np.zeros(SHAPE, dtype=np.uint32)
+    for number, radius in enumerate((4, 5, 6, 1), start=1):
+        ring = np.hypot(y - 25 * number, x - 85)
+        labels[ring <= radius] = number
+        planes[1][np.abs(ring - radius + 1) < 1] += 500
+    return planes.astype(np.uint16), cells, labels
+
+
+def write_well(layout: Layout, store: PlateStore, well: str, failed: dict[int, str]) -> None:
+    """What convert, cells and segment leave; `failed` names the stage that failed a field."""
+    objects = []
+    for index in range(WELLS[well]):
+        planes, cells, labels = draw(index)
+        field = store.field(well, index)
+        if failed.get(index) == "convert":
+            planes = np.zeros_like(planes)
+        if index in failed:
+            cells, labels = np.zeros_like(cells), np.zeros_like(labels)
+        field.write_image(planes, channels=CHANNELS, pixel_size_um=PX, levels=1, chunk_px=64)
+        field.write_label("cells", cells)
+        field.write_label("endolysosomes", labels)
+        objects += [(index, 1, int(n), 1 / n, n < 3) for n in np.unique(labels[labels > 0])[::-1]]
+    frame = pd.DataFrame(objects, columns=segment_schema().names)
+    write_parquet(layout.plate_folder("P1") / "segment" / f"{well}.parquet", frame, segment_schema())
+    for stage in ("convert", "cells", "segment"):
+        reports = []
+        for index in range(WELLS[well]):
+            values = {"focus_score": 2.5 + index, "saturated_fraction": 0.0} if stage == "convert" else {}
+            bad = failed.get(index) == stage
+            reports.append(
+                field_report(index, status="failed", reasons=[f"{stage} says no"])
+                if bad
+                else field_report(index, **values)
+            )
+        write_json(layout.well_record("P1", stage, well), {"digest": f"{stage} {well}", "fields": reports})
+
+
+@pytest.fixture
+def project(layout: Layout) -> Layout:
+    store = PlateStore.create(
+        layout.plate_store("P1"), name="P1", wells=WELLS, n_rows=2, n_columns=3, ngff_version="0.5"
+    )
+    write_well(layout, store, "A01", failed={1: "segment", 2: "convert"})
+    write_well(layout, store, "B02", failed={})
+    return layout
+
+
+def measure(layout: Layout, **changes: Any) -> dict[str, Any]:
+    return run(
+        **(
+            {
+                "layout": layout,
+                "plate": "P1",
+                "wells": list(WELLS),
+                "settings": SETTINGS,
+                "record": layout.batch_record("P1", "measure", "b0"),
+            }
+            | changes
+        )
+    )
+
+
+def tables(layout: Layout, well: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(layout.well_tables("P1", well).iterdir())}
+
+
+def test_a_plates_tables(project: Layout) -> None:
+    record = measure(project)
+    folder = project.well_tables("P1", "A01")
+    regions = read_parquet(folder / "endolysosomes.parquet")
+    assert regions[["plate", "well"]].drop_duplicates().to_numpy().tolist() == [["P1", "A01"]]
+    assert regions["field"].tolist() == [0, 0, 0]
+    assert regions["label"].tolist() == [1, 2, 3]
+    assert regions["is_loaded"].tolist() == [True, True, False]
+    assert regions["p_loaded"].tolist() == pytest.approx([1, 0.5, 1 / 3])
+    # Of the field's own pixels: the discs' centres and the nucleus' edge 29 pixels around (60, 40).
+    assert regions["centroid_y_um"].tolist() == pytest.approx([2.5, 5.0, 7.5])
+    expected = [(np.hypot(25 * number - 60, 45) - 29) * PX for number in (1, 2, 3)]
+    assert regions["distance_to_nucleus_um"].tolist() == pytest.approx(expected, abs=1.5 * PX)
+    assert regions["distance_to_cell_border_um"].tolist() == pytest.approx([1.5] * 3)
+    cells = read_parquet(folder / "cells.parquet")
+    assert cells["cell"].tolist() == [1, 2]
+    assert cells["n_endolysosomes"].tolist() == [3, 0]
+    assert cells["occupancy"].tolist()[0] == pytest.approx(2 / 3)
+    assert np.isnan(cells["occupancy"].tolist()[1])
+    counts = record["wells"]["A01"]["counts"]
+    assert counts == {"cells": 2, "endolysosomes": 3, "n_below_min_area": 1}
+
+
+def test_a_failed_field_keeps_its_row_and_gives_no_cell_and_no_region(project: Layout) -> None:
+    record = measure(project)
+    fields = read_parquet(project.well_tables("P1", "A01") / "fields.parquet")
+    assert fields["field"].tolist() == [0, 1, 2]
+    assert fields["status"].tolist() == ["ok", "failed", "failed"]
+    assert fields["reason"].tolist() == ["", "segment says no", "convert says no"]
+    assert fields["n_cells"].tolist() == [2, 0, 0]
+    assert fields["n_endolysosomes"].tolist() == [3, 0, 0]
+    np.testing.assert_array_equal(fields["focus_score"], [2.5, 3.5, np.nan])
+    own = record["wells"]["A01"]["fields"]
+    assert [(report["status"], report["reasons"]) for report in own] == [("ok", []), ("failed", []), ("failed", [])]
+
+
+def test_a_well_of_failed_fields_has_typed_empty_tables(project: Layout) -> None:
+    store = PlateStore.open(project.plate_store("P1"))
+    write_well(project, store, "B02", failed={0: "convert"})
+    measure(project, wells=["B02"])
+    folder = project.well_tables("P1", "B02")
+    assert read_schema(folder / "endolysosomes.parquet").equals(endolysosomes_schema(CHANNELS))
+    assert read_schema(folder / "cells.parquet").equals(cells_schema(CHANNELS))
+    assert read_schema(folder / "fields.parquet").equals(fields_schema())
+    assert len(read_parquet(folder / "endolysosomes.parquet")) == 0
+    assert len(read_parquet(folder / "cells.parquet")) == 0
+
+
+def test_a_field_that_cannot_be_measured_is_flagged_or_stops_the_run(project: Layout) -> None:
+    store = PlateStore.open(project.plate_store("P1"))
+    store.field("B02", 0).write_label("endolysosomes", np.ones(SHAPE, dtype=np.uint32))
+    with pytest.raises(StageError, match="plate P1, well B02, field 0: label image endolysosomes and segment's table"):
+        measure(project, wells=["B02"], settings=SETTINGS.model_copy(update={"on_bad_field": "fail"}))
+    record = measure(project, wells=["B02"])
+    assert record["wells"]["B02"]["counts"] == {"cells": 0, "endolysosomes": 0, "n_below_min_area": 0}
+    fields = read_parquet(project.well_tables("P1", "B02") / "fields.parquet")
+    assert fields["status"].tolist() == ["failed"]
+    assert "run `lysoquant segment` again" in fields["reason"].tolist()[0]
+
+
+def test_only_wells_whose_input_or_settings_changed_are_measured_again(
+    project: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = measure(project)
+    assert measure(project) == first
+    record = project.well_record("P1", "segment", "B02")
+    write_json(record, json.loads(record.read_text()) | {"digest": "another"})
+    capsys.readouterr()
+    again = measure(project)
+    assert "1 of 2 unchanged" in capsys.readouterr().err
+    assert again["wells"]["A01"] == first["wells"]["A01"]
+    assert again["wells"]["B02"]["key"] != first["wells"]["B02"]["key"]
+    assert again["wells"]["B02"]["digest"] == first["wells"]["B02"]["digest"]
+    stricter = measure(project, settings=SETTINGS.model_copy(update={"params": MeasureParams(min_area_um2=0.6)}))
+    assert stricter["wells"]["A01"]["counts"] == {"cells": 2, "endolysosomes": 2, "n_below_min_area": 2}
+
+
+def test_processes_threads_and_this_process_write_equal_bytes(project: Layout, tmp_path: Path) -> None:
+    results = []
+    for dask, cores in (("processes", 1), ("threads", 2), ("processes", 2)):
+        measure(project, dask=DaskSettings(scheduler=dask), cores=cores)
+        results.append([tables(project, well) for well in WELLS])
+        for well in WELLS:
+            project.well_record("P1", "measure", well).unlink()
+    assert results[0] == results[1] == results[2]
+    assert set(results[0][0]) == {"cells.parquet", "endolysosomes.parquet", "fields.parquet"}
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as running:
+        yield running
+
+
+def test_a_running_cluster_writes_equal_bytes(project: Layout, cluster: Any) -> None:
+    measure(project)
+    before = [tables(project, well) for well in WELLS]
+    for well in WELLS:
+        project.well_record("P1", "measure", well).unlink()
+    measure(project, dask=DaskSettings(scheduler=cluster.scheduler_address))
+    assert [tables(project, well) for well in WELLS] == before
+    assert read_json(project.batch_record("P1", "measure", "b0")) is not None
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lysoquant.measure.scheduler._CONNECT_S", 0.2)
+    settings = DaskSettings(scheduler="tcp://127.0.0.1:9")
+    with (
+        pytest.raises(StageError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        workers(settings, cores=1),
+    ):
+        pass
+
+
+def test_an_unknown_scheduler_is_refused() -> None:
+    with pytest.raises(ValidationError, match="scheduler"):
+        DaskSettings(scheduler="process")
+
+
+def test_a_missing_upstream_record_or_table_is_named(project: Layout) -> None:
+    (project.plate_folder("P1") / "segment" / "B02.parquet").unlink()
+    with pytest.raises(StageError, match=r"B02\.parquet can't be read"):
+        measure(project)
+    assert read_json(project.well_record("P1", "measure", "A01")) is not None
+    project.well_record("P1", "cells", "B02").unlink()
+    with pytest.raises(StageError, match="no cells record of well B02"):
+        measure(project)
