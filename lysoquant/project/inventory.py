@@ -163,7 +163,8 @@ def _describe(project: Project, plate: str) -> RawPlate:
     # Imported here: jobs on a cluster trust the records and need no image reader to plan.
     from lysoquant.convert.step import describe_plate
 
-    return describe_plate(layout=project.layout, settings=ConvertSettings.model_validate(project.settings("convert", plate)))
+    settings = ConvertSettings.model_validate(project.settings("convert", plate))
+    return describe_plate(layout=project.layout, settings=settings)
 
 
 def _base(project: Project, plate: str) -> Path:

@@ -23,6 +23,7 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
+from lysoquant.vocabulary import STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
 
@@ -41,6 +42,7 @@ TABLE_COLUMNS: Final = (
 """Columns of ``wells.csv`` that are shown after a run."""
 
 _TAIL_LINES: Final = 15
+_PATIENCE_S: Final = 5.0
 
 
 def workflow_folder() -> Path:
@@ -217,7 +219,7 @@ class Follower:
     def _on_finish(self, number: str) -> str | None:
         job = self.running.pop(number, None)
         self.done += 1
-        if job is None:
+        if job is None or (not job.wildcards and job.rule not in STAGES):
             return None
         return f"{self.done}/{self.total} {job.title} ({time.monotonic() - job.started:.0f} s)"
 
@@ -291,7 +293,7 @@ def follow(command: Sequence[str], *, log: Path, project: Path) -> None:
 def _stop(process: subprocess.Popen[str]) -> None:
     """Let Snakemake end its jobs; a key press on a terminal has reached it already."""
     try:
-        process.wait(timeout=5)
+        process.wait(timeout=_PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGINT)
         process.wait()

@@ -181,8 +181,9 @@ class _Segmenter:
             return field_report(index)
         low, high = ACCEPTED_PIXEL_SIZE_UM
         error = FieldError(
-            f"{pixel_size_verdict(size)}, and beyond twice that range ({low:g} to {high:g} um) endolysosomes can't be told apart: not "
-            "segmented; if the size is wrong set pixel_size_um in plates.tsv, or set segment.allow_untested_pixel_size"
+            f"{pixel_size_verdict(size)}, and beyond twice that range ({low:g} to {high:g} um) endolysosomes can't be "
+            "told apart: not segmented; if the size is wrong set pixel_size_um in plates.tsv, or set "
+            "segment.allow_untested_pixel_size"
         )
         where = f"{self.plate} {well} field {index}"
         return failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from lysoquant.model.network import Architecture, UNet
 from lysoquant.model.weights import ModelCard, save_model
 from lysoquant.simulate.writers import ImageXpress
+from lysoquant.vocabulary import BATCH_STAGES
 
 ROOT = Path(__file__).parents[2]
 WELLS = ("B02", "B03", "B04")
@@ -118,6 +120,28 @@ def jobs_in(text: str) -> set[str]:
         values = [pair.split("=")[1] for pair in wildcards[1].split(", ")] if wildcards else []
         found.add(" ".join([rule, *(value for value in values if value != "P")]))
     return found - {"default", "all"}
+
+
+def well_digests(project: Path) -> dict[str, str]:
+    """Digest of every well of every stage, and of the stages that run once."""
+    results = project / "results"
+    paths = [*results.glob("P/records/*/wells/*.json"), *results.glob("records/*.json")]
+    return {path.relative_to(results).as_posix(): json.loads(path.read_text())["digest"] for path in paths}
+
+
+BATCHES = ("B02-B03", "B04-B04")
+ALL_JOBS = {"convert_plate", "aggregate", "report"} | {
+    f"{stage} {batch}" for stage in BATCH_STAGES for batch in BATCHES
+}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that plain Snakemake ran to its end; its name needs quoting. Not to be changed: copy it."""
+    project = make_project(tmp_path_factory.mktemp("run") / 'it\'s a "plate" $HOME')
+    assert jobs_in(snakemake(project, "--dry-run")) == ALL_JOBS
+    assert jobs_in(snakemake(project)) == ALL_JOBS
+    return project
 
 
 @pytest.fixture

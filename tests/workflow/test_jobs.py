@@ -1,0 +1,163 @@
+"""The exact set of jobs after every kind of change, on a project that was really run once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ALL_JOBS, BATCHES, ROOT, WELLS, edit_config, jobs_in, snakemake, write_field
+
+from lysoquant.vocabulary import BATCH_STAGES
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Iterator[Path]:
+    """The finished project at another place, times of change kept."""
+    yield Path(shutil.copytree(finished, tmp_path / "moved"))
+    shutil.rmtree(tmp_path / "moved")
+
+
+def touch_all(folder: Path, pattern: str) -> int:
+    """Move the times of change of all such files one hour on; returns how many there are."""
+    paths = list(folder.rglob(pattern))
+    for path in paths:
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 3_600_000_000_000))
+    return len(paths)
+
+
+def well_records(project: Path) -> dict[str, tuple[int, bytes]]:
+    """Time of change and bytes of every well record."""
+    return {
+        f"{path.parents[1].name} {path.stem}": (path.stat().st_mtime_ns, path.read_bytes())
+        for path in (project / "results" / "P" / "records").glob("*/wells/*.json")
+    }
+
+
+def test_a_run_leaves_the_tables_and_the_report(finished: Path) -> None:
+    results = finished / "results"
+    assert (results / "tables" / "wells.csv").read_text().count("\n") == 1 + len(WELLS)
+    assert (results / "report" / "index.html").stat().st_size > 1000
+    assert {path.parent.name for path in (results / "logs").rglob("*.log")} == {
+        *BATCH_STAGES,
+        "aggregate",
+        "report",
+    }
+
+
+def test_run_again_does_nothing_even_at_another_place(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    assert planned(copy) == set()
+    assert "Nothing to be done" in snakemake(copy)
+
+
+def test_both_snakefiles_make_the_same_plan(copy: Path) -> None:
+    assert jobs_in(snakemake(copy, "--dry-run", snakefile=ROOT / "workflow" / "Snakefile")) == set()
+    shutil.rmtree(copy / "results")
+    assert jobs_in(snakemake(copy, "--dry-run", snakefile=ROOT / "workflow" / "Snakefile")) == ALL_JOBS
+
+
+def test_touching_every_raw_file_does_nothing(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    assert touch_all(copy / "raw", "*") >= 9
+    assert planned(copy) == set()
+
+
+def test_touching_every_record_does_nothing(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    assert touch_all(copy / "results", "*.json") > 12
+    touch_all(copy / "config", "*")
+    assert planned(copy) == set()
+
+
+def test_a_setting_of_measure_runs_no_network(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    edit_config(copy, "min_area_um2: 0.13", "min_area_um2: 0.5")
+    assert planned(copy) == {"measure B02-B03", "measure B04-B04", "aggregate", "report"}
+
+
+def test_a_setting_of_report_runs_report(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    edit_config(copy, "title: First", "title: Second")
+    assert planned(copy) == {"report"}
+
+
+def test_the_plate_map_runs_aggregate_and_report(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    sheet = copy / "config" / "wells.tsv"
+    sheet.write_text(sheet.read_text().replace("treated", "starved"))
+    assert planned(copy) == {"aggregate", "report"}
+
+
+def test_execution_settings_that_change_no_result_run_nothing(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    edit_config(copy, "scheduler: threads", "scheduler: processes")
+    assert planned(copy) == set()
+
+
+def test_another_model_runs_the_network_and_what_follows(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    model = copy / "models" / "tiny.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"\x01")
+    assert planned(copy) == {
+        *(f"{stage} {batch}" for stage in ("segment", "measure") for batch in BATCHES),
+        "aggregate",
+        "report",
+    }
+
+
+def test_a_new_cut_makes_new_jobs(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    edit_config(copy, "measure: 2}", "measure: 3}")
+    assert planned(copy) == {"measure B02-B04", "aggregate", "report"}
+
+
+def test_a_new_well_is_done_and_its_neighbours_are_planned_with_it(
+    copy: Path, planned: Callable[[Path], set[str]]
+) -> None:
+    write_field(copy / "raw", "B05", seed=5)
+    jobs = planned(copy)
+    assert {"convert_plate", "convert B04-B05", "measure B04-B05", "aggregate", "report"} <= jobs
+    assert not any("B04-B04" in job for job in jobs)
+
+
+def test_a_changed_raw_file_redoes_its_well_and_no_other(copy: Path) -> None:
+    before = well_records(copy)
+    write_field(copy / "raw", "B03", seed=77)
+    touch_all(copy / "raw", "P_B03_*.TIF")
+    assert jobs_in(snakemake(copy)) == {*(f"{stage} B02-B03" for stage in BATCH_STAGES), "aggregate", "report"}
+    after = well_records(copy)
+    assert set(after) == set(before)
+    assert {name for name in after if after[name] != before[name]} == {f"{stage} B03" for stage in BATCH_STAGES}
+    assert jobs_in(snakemake(copy, "--dry-run")) == set()
+
+
+def test_a_new_cut_redoes_no_well_and_removes_old_records(copy: Path) -> None:
+    before = well_records(copy)
+    edit_config(copy, "convert: 2, cells: 2", "convert: 3, cells: 3")
+    snakemake(copy, "--until", "cells")
+    assert well_records(copy) == before
+    records = copy / "results" / "P" / "records"
+    assert {path.name for path in (records / "convert").glob("*.json")} == {"B02-B04.json", "plate.json"}
+    assert {path.name for path in (records / "raw").glob("*.json")} == {"B02-B04.json", "cache.json"}
+
+
+def test_a_killed_job_is_done_again_with_all_that_follows(copy: Path) -> None:
+    (copy / "results" / "P" / "records" / "convert" / "plate.json").unlink()
+    record = copy / "results" / "P" / "records" / "segment" / "B04-B04.json"
+    record.unlink()
+    assert {"convert_plate", "segment B04-B04", "report"} <= jobs_in(snakemake(copy, "--dry-run"))
+
+
+def test_a_wrong_configuration_is_one_line_in_snakemake_too(copy: Path) -> None:
+    edit_config(copy, "title: First", "titel: First")
+    with pytest.raises(RuntimeError, match=r"titel") as caught:
+        snakemake(copy, "--dry-run")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_config_on_the_command_line_is_refused(copy: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"--config measure has no effect here"):
+        snakemake(copy, "--dry-run", "--config", "measure=1")
+
+
+def test_a_batch_record_sums_its_wells(finished: Path) -> None:
+    records = finished / "results" / "P" / "records"
+    batch = json.loads((records / "segment" / "B02-B03.json").read_text())
+    assert list(batch["wells"]) == ["B02", "B03"]
+    assert batch["wells"]["B03"] == json.loads((records / "segment" / "wells" / "B03.json").read_text())
