@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Never, Self
 
 from tqdm import tqdm
 
@@ -27,7 +27,7 @@ class Progress:
         self._title, self._total, self._done = title, total, done
         self._terminal = sys.stderr.isatty()
         self._started = time.perf_counter()
-        self._bar: tqdm[object] | None = None
+        self._bar: tqdm[Never] | None = None
 
     def __enter__(self) -> Self:
         if self._terminal:
@@ -49,6 +49,8 @@ class Progress:
         seconds = time.perf_counter() - self._started
         print(f"{self._title}: {text} ({seconds:.1f} s)", file=sys.stderr, flush=True)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.close()

@@ -77,7 +77,7 @@ def write_text_atomic(path: Path, text: str) -> None:
         handle.write(text)
         handle.flush()
         os.fsync(handle.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def write_json(path: Path, value: Json) -> None:

@@ -20,8 +20,8 @@ class CellsParams(Params):
     """watershed: channel role whose signal bounds the cells (both: their sum)."""
     nucleus_diameter_um: Annotated[float, Field(gt=0)] = 12.0
     """watershed: typical diameter of a nucleus."""
-    min_nucleus_area_um2: Annotated[float, Field(ge=0)] = 30.0
-    """watershed: smaller nuclei are debris."""
+    min_nucleus_area_um2: Annotated[float, Field(ge=0)] = 15.0
+    """watershed: smaller nuclei are debris (a quarter of it where the image cuts them)."""
     min_cell_area_um2: Annotated[float, Field(ge=0)] = 60.0
     """watershed: smaller cells are dropped."""
     max_radius_um: Annotated[float, Field(gt=0)] = 30.0

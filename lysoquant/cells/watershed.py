@@ -24,17 +24,21 @@ _DIMMEST_NUCLEUS: Final = 0.1
 """Objects this much dimmer than the field's bright nuclei are haze."""
 _EDGE_SHARE: Final = 0.45
 """A blurred edge lies at half the height of what it bounds; a little less, since nuclei are brighter inside."""
+_CUT_NUCLEUS_SHARE: Final = 0.25
+"""A cell without its nucleus would be taken for a part of its neighbour, so slivers of nuclei count at the border."""
 _SHARPNESS: Final = 2.0
 """A nucleus is at least so many times higher than the ring around it."""
 _SIGNAL_SMOOTHING_UM: Final = 1.0
 """Fills the gaps between vesicles and between tubules of the reticulum."""
+_BACKGROUND_UM: Final = 120.0
+"""A window this wide holds some background, or in a confluent field a nucleus, whose signal is as low."""
 _SIGNAL_TO_NOISE: Final = 8.0
 """Over the lowest values around, not over their mean."""
-_BORDER_SHARE: Final = 0.25
+_BORDER_SHARE: Final = 0.3
 """A cell ends where its signal has fallen to this share of its own median: dim cells beside bright ones keep their
 size, and bright ones do not grow by their blur."""
 _GAP_UM: Final = 1.5
-_VALLEY_LENGTH_UM: Final = 3.0
+_VALLEY_LENGTH_UM: Final = 1.0
 """So many micrometres farther from a nucleus weigh as much as a signal e times weaker."""
 
 
@@ -54,7 +58,7 @@ def find_nuclei(
     pixel_size_um, diameter_um : float
         Pixel size, and typical diameter of a nucleus, in um.
     min_area_um2 : float
-        Smaller objects are debris.
+        Smaller objects are debris; at the image's border, a quarter of it, since the image cuts nuclei.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def find_nuclei(
     height = smooth - background
     mask = _nuclear_mask(height, floor=floor, diameter=diameter_um / work_um)
     labels = _split(mask, depth=_SPLIT_DEPTH * diameter_um / work_um, sigma=diameter_um / 24 / work_um)
-    labels = _drop_small(labels, min_pixels=min_area_um2 / work_um**2)
+    labels = _drop_small(labels, min_pixels=min_area_um2 / work_um**2, share_at_border=_CUT_NUCLEUS_SHARE)
     labels = _drop_blunt(labels, height, diameter=diameter_um / work_um)
     refined = refine_labels(labels=labels, factor=factor, shape=(nucleus.shape[0], nucleus.shape[1]))
     return reading_order(_whole(refined, cores=refined))
@@ -119,7 +123,7 @@ def find_cells(
     """Cells around nuclei, as far as a signal reaches.
 
     A watershed from the nuclei over the smoothed signal shares the foreground out; then each cell is cut where its
-    signal falls to a quarter of its own median above background.
+    signal falls to three tenths of its own median above background.
 
     Parameters
     ----------
@@ -152,7 +156,7 @@ def find_cells(
     if not seeds.any():
         return np.zeros(nuclei.shape, np.uint32)
     smooth, noise = _smooth(coarsen(image=boundary, factor=factor), sigma=_SIGNAL_SMOOTHING_UM / work_um)
-    signal = smooth - _background(smooth, window=4 * max_radius_um / work_um)
+    signal = smooth - _background(smooth, window=max(_BACKGROUND_UM, 4 * max_radius_um) / work_um)
     cells = _share_out(signal, seeds, floor=_SIGNAL_TO_NOISE * noise, work_um=work_um, max_radius_um=max_radius_um)
     refined = refine_labels(labels=cells, factor=factor, shape=(nuclei.shape[0], nuclei.shape[1]))
     owned = np.where(np.isin(nuclei, np.unique(cells)), nuclei, 0).astype(np.int32)
@@ -216,7 +220,11 @@ def _shading(image: NDArray[np.float32]) -> NDArray[np.float32]:
         keep = residual <= limit
         factors = np.linalg.lstsq(fitted[keep], sample[keep], rcond=None)[0]
         residual = sample - fitted @ factors
-        limit = 2 * 1.4826 * float(np.median(np.abs(residual[residual <= 0])))
+        below = residual[residual <= 0]
+        # No pixel lies below a surface through very few of them: then it can't become better.
+        if not below.size:
+            break
+        limit = 2 * 1.4826 * float(np.median(-below))
     surface: NDArray[np.float32] = np.tensordot(factors, terms, axes=1).astype(np.float32)
     return surface
 
@@ -238,7 +246,10 @@ def _nuclear_mask(height: NDArray[np.float32], *, floor: NDArray[np.float32], di
     # Haze of the cytoplasm may make up most of a basin: it goes first, by what is nearly the basin's top.
     for share, percentile in ((0.3, 98), (_EDGE_SHARE, 75)):
         basins = _upper_part(height, basins, share=share, percentile=percentile)
-    opened = ndimage.binary_opening(basins > 0, _disc(diameter / 8))
+    disc = _disc(diameter / 8)
+    # Beyond the border a nucleus goes on, so what the image cuts is not thinner for it.
+    edge = disc.shape[0]
+    opened = ndimage.binary_opening(np.pad(basins > 0, edge, mode="edge"), disc)[edge:-edge, edge:-edge]
     filled: NDArray[np.bool_] = ndimage.binary_fill_holes(opened)
     return filled
 
@@ -266,14 +277,19 @@ def _split(mask: NDArray[np.bool_], *, depth: float, sigma: float) -> NDArray[np
 
 def _drop_blunt(labels: NDArray[np.int32], height: NDArray[np.float32], *, diameter: float) -> NDArray[np.int32]:
     """Without objects that fade out slowly: uneven illumination and haze, which no edge bounds."""
-    numbers = np.arange(labels.max(initial=0) + 1)
+    size = int(labels.max(initial=0)) + 1
     distance, nearest = ndimage.distance_transform_edt(labels == 0, return_indices=True)
     ring = np.where((distance > diameter / 12) & (distance < diameter / 3), labels[tuple(nearest)], 0)
-    sizes = np.bincount(ring.ravel(), minlength=numbers.size)
-    around = np.bincount(ring.ravel(), height.ravel(), minlength=numbers.size) / np.maximum(sizes, 1)
-    blunt = around[1:] * _SHARPNESS > ndimage.mean(height, labels, numbers[1:])
-    blunt = np.concatenate([[False], blunt])
+    around, inside = (_means(height, regions, size=size) for regions in (ring, labels))
+    blunt = around * _SHARPNESS > inside
     return np.where(blunt[labels], 0, labels).astype(np.int32)
+
+
+def _means(image: NDArray[np.float32], labels: NDArray[np.int32], *, size: int) -> NDArray[np.float64]:
+    """Mean by label, 0 where a label has no pixel."""
+    sums = np.bincount(labels.ravel(), image.ravel(), minlength=size)
+    means: NDArray[np.float64] = sums / np.maximum(np.bincount(labels.ravel(), minlength=size), 1)
+    return means
 
 
 def _share_out(
@@ -311,9 +327,11 @@ def _whole(labels: NDArray[np.int32], *, cores: NDArray[np.int32]) -> NDArray[np
     return whole
 
 
-def _drop_small(labels: NDArray[np.int32], *, min_pixels: float) -> NDArray[np.int32]:
+def _drop_small(labels: NDArray[np.int32], *, min_pixels: float, share_at_border: float = 1.0) -> NDArray[np.int32]:
     areas = np.bincount(labels.ravel())
-    small = areas < min_pixels
+    limits = np.full(areas.size, min_pixels)
+    limits[np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()])] *= share_at_border
+    small = areas < limits
     small[0] = True
     return np.where(small[labels], 0, labels).astype(np.int32)
 

@@ -37,4 +37,3 @@ def info(path: Path | None) -> None:
     ):
         for number, line in enumerate(lines):
             click.echo(f"{title if number == 0 else '':<12} {line}")
-

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -11,6 +13,16 @@ import click
 from lysoquant.cli.stages import open_project, project_argument
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.run import check_model, occupancy_table, run_workflow
+
+
+@contextmanager
+def _ends_when_terminated() -> Iterator[None]:
+    """Make SIGTERM, which a batch system sends, end the workflow and its jobs too."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @click.command()
@@ -33,13 +45,13 @@ def run(
 
     Does only what is not done or has changed. `snakemake` itself works the same; arguments after `--` go to it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     loaded = open_project(project)
     if not unlock:
         check_model(loaded)
         # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.
         plan_project(loaded, refresh=True)
-    run_workflow(loaded, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=snakemake_arguments)
+    with _ends_when_terminated():
+        run_workflow(loaded, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=snakemake_arguments)
     if dry_run or unlock:
         return
     table = loaded.layout.tables / "wells.csv"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shlex
 from pathlib import Path
 
 import click
@@ -61,9 +63,10 @@ def plate(
         name=out.resolve().name,
     )
     simulate_plate(out, settings, processes=cores or os.cpu_count() or 1)
-    pattern = f" --pattern '{OME_TIFF_PATTERN}'" if format_name == "ome-tiff" else ""
     click.echo(f"{wells} wells of {fields} fields in {out}; truth in {out / 'truth'}")
-    click.echo(f"next: lysoquant init {out} --output PROJECT --plate-map {out / 'plate_map.csv'}{pattern}")
+    words = ["lysoquant", "init", str(out), "--output", "PROJECT", "--plate-map", str(out / "plate_map.csv")]
+    words += ["--pattern", OME_TIFF_PATTERN] if format_name == "ome-tiff" else []
+    click.echo(f"next: {shlex.join(words)}")
 
 
 @simulate.command()
@@ -79,4 +82,8 @@ def compare(raw: Path, project: Path) -> None:
     for well in wells:
         occupancies = f"{well.occupancy_true:>8.3f}{well.occupancy_found:>8.3f}{well.error:>+8.3f}"
         click.echo(f"{well.well:<6}{well.condition:<16}{well.n_true:>8}{well.n_found:>8}{occupancies}")
-    click.echo(f"largest error of occupancy: {max(abs(well.error) for well in wells):.3f}")
+    errors = [abs(well.error) for well in wells if not math.isnan(well.error)]
+    undefined = (
+        f" ({len(wells) - len(errors)} wells without endolysosomes left out)" if len(errors) < len(wells) else ""
+    )
+    click.echo(f"largest error of occupancy: {max(errors, default=math.nan):.3f}{undefined}")

@@ -13,7 +13,9 @@ import click
 @click.option("--batch-size", type=click.IntRange(1), default=2, show_default=True, help="Tiles a step.")
 @click.option("--tile-px", type=click.IntRange(64), default=384, show_default=True, help="Edge of a tile at 0.025 um.")
 @click.option("--levels", type=click.IntRange(2, 9), default=7, show_default=True, help="Resolution levels.")
-@click.option("--base-features", type=click.IntRange(1), default=16, show_default=True, help="Features of level 1.")
+@click.option(
+    "--base-features", type=click.IntRange(1, 1024), default=16, show_default=True, help="Features of level 1."
+)
 @click.option(
     "--max-features", type=click.IntRange(0), default=128, show_default=True, help="Cap of a level's features; 0: none."
 )
@@ -45,7 +47,9 @@ def train(
 
     architecture = Architecture(levels=levels, base_features=base_features, max_features=max_features or None)
     if tile_px % architecture.multiple:
-        raise InputError(f"--tile-px is {tile_px}; with {levels} levels it must be a multiple of {architecture.multiple}")
+        raise InputError(
+            f"--tile-px is {tile_px}; with {levels} levels it must be a multiple of {architecture.multiple}"
+        )
     settings = TrainSettings(
         iterations=iterations,
         batch_size=batch_size,

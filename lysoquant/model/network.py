@@ -26,13 +26,13 @@ class Architecture(Params):
 
     levels: int = Field(default=7, ge=2, le=9)
     """Resolution levels; one more than poolings."""
-    base_features: int = Field(default=16, ge=1)
+    base_features: int = Field(default=16, ge=1, le=1024)
     """Features of the first level; each level doubles them."""
     max_features: int | None = Field(default=None, ge=1)
     """Largest number of features of a level; null for the paper's uncapped network."""
-    in_channels: int = Field(default=3, ge=1)
+    in_channels: int = Field(default=3, ge=1, le=64)
     """Input planes: cargo, lysosome and the plugin's empty third."""
-    classes: int = Field(default=3, ge=2)
+    classes: int = Field(default=3, ge=2, le=256)
     """Scores a pixel: background, empty, loaded."""
     padding: Padding = "zeros"
     """What a convolution sees beyond the edge of a tile."""

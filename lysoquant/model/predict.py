@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lysoquant.errors import InputError
 from lysoquant.model.precision import Precision, autocast
 from lysoquant.model.weights import Model
 from lysoquant.vocabulary import BACKGROUND
@@ -32,6 +33,13 @@ class TilePlan:
 
     tile_px: int
     overlap_px: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= 2 * self.overlap_px < self.tile_px:
+            raise InputError(
+                f"overlap_px is {self.overlap_px} and tile_px is {self.tile_px}; "
+                "expected an overlap of less than half a tile"
+            )
 
     def cuts(self, length: int) -> list[tuple[int, slice]]:
         """Start of each tile along an edge and the part of the edge that it answers for; the parts abut."""
@@ -73,6 +81,12 @@ class Predictor:
     tiles: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        multiple = self.model.card.architecture.multiple
+        if self.plan.tile_px % multiple:
+            raise InputError(
+                f"tile_px is {self.plan.tile_px}; the {self.model.card.architecture.levels} levels of model "
+                f"{self.model.card.name!r} need a multiple of {multiple}"
+            )
         self._network = self.model.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict(self, crops: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, NDArray[np.float32]]]:

@@ -51,7 +51,7 @@ def normalise(
     normalization : {"cell", "joint"}
         cell: each channel between its own 1st and 99.8th percentile in the cell, the range at least 12 standard
         deviations of its noise. joint: one minimum and maximum over all channels of the cleared crop, as the
-        plugin does (its outside is 0 before normalisation).
+        plugin does (its outside and its third channel are 0 before normalisation, so 0 is the minimum).
 
     Returns
     -------
@@ -63,7 +63,7 @@ def normalise(
         return np.zeros_like(images)
     if normalization == "joint":
         images = np.where(inside, images, np.float32(0))
-        low, high = float(images.min()), float(images.max())
+        low, high = min(0.0, float(images.min())), float(images.max())
         return (images - low) / (high - low) if high > low else np.zeros_like(images)
     for image in images:
         low, high = np.percentile(image[inside], (LOW_PERCENTILE, HIGH_PERCENTILE))

@@ -144,17 +144,24 @@ def load_model(path: Path) -> Model:
         If the file is damaged or its weights do not fit the network of its card, naming the first tensor that doesn't.
     """
     card = read_card(path)
-    network = UNet(card.architecture)
+    # Without memory until the file's tensors are known to fit: a card may name any size.
+    with torch.device("meta"):
+        network = UNet(card.architecture)
     expected = network.state_dict()
     with safe_open(path, framework="pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    for name, tensor in expected.items():
-        if name not in found:
-            raise ModelError(f"{path}: tensor {name} is missing")
-        if found[name].shape != tensor.shape:
-            raise ModelError(f"{path}: tensor {name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}")
-    extra = sorted(set(found) - set(expected))
-    if extra:
-        raise ModelError(f"{path}: tensor {extra[0]} does not belong to the network")
-    network.load_state_dict({name: tensor.float() for name, tensor in found.items()})
+        names = set(file.keys())
+        for name, tensor in expected.items():
+            if name not in names:
+                raise ModelError(f"{path}: tensor {name} is missing; give a model written by lysoquant")
+            shape = tuple(file.get_slice(name).get_shape())
+            if shape != tuple(tensor.shape):
+                raise ModelError(f"{path}: tensor {name} is {shape}, expected {tuple(tensor.shape)} by its card")
+        extra = sorted(names - set(expected))
+        if extra:
+            raise ModelError(f"{path}: tensor {extra[0]} does not belong to the network of its card")
+        weights = {name: file.get_tensor(name).float() for name in expected}
+    broken = next((name for name, tensor in weights.items() if not bool(tensor.isfinite().all())), None)
+    if broken is not None:
+        raise ModelError(f"{path}: tensor {broken} has values that are not finite; train or download the model again")
+    network.load_state_dict(weights, assign=True)
     return Model(network=network.eval(), card=card, sha256=digest_file(path))

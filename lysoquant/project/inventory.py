@@ -194,7 +194,7 @@ class _Memory:
             for files in record["wells"].values()
             for name, token in files.items()
         }
-        self._converted: dict[str, dict[str, Json]] = {}
+        self._converted: dict[str, list[Json]] = {}
         self.seen: dict[str, list[int | str]] = {}
         self.n_hashed = 0
 
@@ -218,7 +218,7 @@ class _Memory:
             return new
         if stat == cached_stat:
             return token
-        converted = self._files_read(well).get(name)
+        converted = self._converted_file(well, name, path)
         if converted is None:
             return new
         if not cached_stat and stat == [converted["size"], converted["mtime_ns"]]:
@@ -229,12 +229,16 @@ class _Memory:
         except OSError:  # convert will say what is wrong with it
             return new
 
-    def _files_read(self, well: str) -> dict[str, Json]:
-        """What convert noted of the files of a well, by name."""
+    def _converted_file(self, well: str, name: str, path: Path) -> Json | None:
+        """What convert noted of a file: found by its path, or by its name where the project was moved since."""
         if well not in self._converted:
             record = read_json(self._layout.well_record(self._plate, "convert", well)) or {"read": []}
-            self._converted[well] = {_name(Path(entry["path"]), self._base): entry for entry in record["read"]}
-        return self._converted[well]
+            self._converted[well] = record["read"]
+        whole = Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - links must not be resolved
+        entries = self._converted[well]
+        same = [entry for entry in entries if entry["path"] == whole]
+        found = same or [entry for entry in entries if entry["path"].endswith(f"/{name}")]
+        return found[0] if len(found) == 1 else None
 
 
 def _raw_record(

@@ -24,7 +24,7 @@ class Instances:
     labels : int32 array (Y, X)
         1 to n in reading order, 0 elsewhere.
     p_loaded : float64 array (n,)
-        Mean over the object of p(loaded) / (p(empty) + p(loaded)).
+        p(loaded) / (p(empty) + p(loaded)), both summed over the object at the model's pixel size.
     """
 
     labels: NDArray[np.int32]

@@ -189,10 +189,15 @@ class _Segmenter:
         return failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
 
     def _field_crops(self, position: _Field) -> Iterator[tuple[tuple[str, int, CellCrop], Tensor]]:
-        cargo, lysosome = (
-            position.store.read(label) for label in (self.settings.channels.cargo, self.settings.channels.lysosome)
-        )
-        for crop in cell_crops(position.store.read_label(CELLS)):
+        channels = self.settings.channels
+        try:
+            cargo, lysosome = (position.store.read(label) for label in (channels.cargo, channels.lysosome))
+            cells = position.store.read_label(CELLS)
+        except FieldError as error:
+            where = f"{self.plate} {position.well} field {position.index}"
+            position.report = failed_field(position.index, error, on_bad_field=self.settings.on_bad_field, where=where)
+            return
+        for crop in cell_crops(cells):
             image = network_input(
                 cargo[crop.box],
                 lysosome[crop.box],

@@ -82,7 +82,9 @@ class SimulatedWell:
 
 
 def plate_wells(n_wells: int) -> tuple[list[SimulatedWell], int, int]:
-    """Wells in reading order, and the rows and columns of the plate; a column is a condition, a row a replicate.
+    """Wells in reading order, and the rows and columns of the plate; conditions take turns from well to well.
+
+    Up to 60 wells leave the plate's edge free. Up to 48 wells, and on full plates, a column is a condition.
 
     Raises
     ------
@@ -194,7 +196,7 @@ def _do_field(job: Job) -> tuple[Rows, Rows]:
     stem = f"{well.well}_{index}"
     table = np.concatenate([[0], vesicle_classes(scene.loaded)]).astype(np.uint8)
     for name, labels in (
-        ("regions", scene.regions.astype(np.uint16)),
+        ("regions", scene.regions.astype(np.uint32)),
         ("classes", table[scene.regions]),
         ("cells", scene.cells.astype(np.uint16)),
         ("nuclei", scene.nuclei.astype(np.uint16)),
@@ -209,7 +211,11 @@ def _count(settings: PlateSettings, well: SimulatedWell, index: int, scene: Scen
     area = np.bincount(scene.regions.ravel(), minlength=len(scene.vesicles) + 1) * settings.pixel_size_um**2
     numbers = [number for number in np.unique(scene.regions) if number and area[number] >= MIN_AREA_UM2]
     centres = np.array(ndimage.center_of_mass(scene.regions > 0, scene.regions, numbers)).reshape(-1, 2)
-    cell_of = [np.bincount(scene.cells[scene.regions == number]).argmax() for number in numbers]
+    boxes = ndimage.find_objects(scene.regions)
+    cell_of = [
+        np.bincount(scene.cells[boxes[number - 1]][scene.regions[boxes[number - 1]] == number]).argmax()
+        for number in numbers
+    ]
     regions: Rows = [
         where
         | {

@@ -214,7 +214,7 @@ def _cells(settings: SceneSettings, rng: np.random.Generator) -> tuple[NDArray[n
         mine = relative < best
         best[mine] = relative[mine]
         cells[mine] = number
-        turn, long = rng.uniform(0, np.pi), radius * rng.uniform(0.32, 0.45)
+        turn, long = rng.uniform(0, np.pi), radius * rng.uniform(0.42, 0.55)
         along, across = dy * np.sin(turn) + dx * np.cos(turn), dy * np.cos(turn) - dx * np.sin(turn)
         nuclei[((along / long) ** 2 + (across / (long * rng.uniform(0.6, 0.9))) ** 2 < 1) & (relative < 0.9)] = number
     nuclei[cells != nuclei] = 0

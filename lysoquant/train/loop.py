@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +74,7 @@ def train(*, folder: Path, settings: TrainSettings, device: str = "cpu") -> Path
     Raises
     ------
     InputError
-        If the folder holds a run of another network.
+        If the folder holds a run of another network, or a damaged checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
@@ -168,7 +169,12 @@ def _resume(folder: Path, network: UNet, optimiser: torch.optim.Optimizer, avera
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(
+            f"{path}: damaged, or no checkpoint of lysoquant; remove it, or give another --output"
+        ) from error
     if state["architecture"] != network.architecture.model_dump():
         raise InputError(
             f"{path}: is a run of the network {state['architecture']}, not {network.architecture.model_dump()}; "

@@ -18,7 +18,7 @@ from lysoquant.simulate.scene import Scene, simulate_scene
 from lysoquant.simulate.vesicles import classes as vesicle_classes
 from lysoquant.simulate.vesicles import draw_sections
 from lysoquant.train.loss import pixel_weights, separate_touching
-from lysoquant.units import MODEL_PIXEL_SIZE_UM
+from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class SceneTiles(IterableDataset[tuple[Tensor, Tensor, Tensor]]):
 
 def scene_tiles(settings: TileSettings, *, seed: int, number: int) -> list[Tile]:
     """Tiles of scene `number` of a stream."""
-    rng = np.random.default_rng((seed, number))
+    rng = np.random.default_rng((seed, number, 104_729))
     scene = simulate_scene(random_settings(rng, extent_um=settings.extent_um), rng)
     tiles: list[Tile] = []
     for inside in _cell_masks(scene, rng):
@@ -94,9 +94,10 @@ def cut_tiles(
     scene: Scene, inside: NDArray[np.bool_], settings: TileSettings, rng: np.random.Generator, *, count: int
 ) -> list[Tile]:
     """Random tiles of one cell, two of three centred near an endolysosome."""
-    box = ndimage.find_objects(inside.astype(np.uint8))[0]
-    if box is None:
+    boxes = ndimage.find_objects(inside.astype(np.uint8))
+    if not boxes or boxes[0] is None:
         return []
+    box = boxes[0]
     pixel = scene.settings.optics.pixel_size_um
     mask = inside[box]
     image = network_input(
@@ -150,6 +151,7 @@ def _tile(
     classes = table[regions]
     classes[separate_touching(regions)] = 0
     weights = pixel_weights(regions, classes)
+    weights[_too_small(regions)] = 0
     tile = _augment(image[:, rows, columns], rng)
     flip, turn = rng.random() < 0.5, int(rng.integers(4))
     arrays = [np.rot90(a[..., ::-1] if flip else a, turn, axes=(-2, -1)) for a in (tile, classes, weights)]
@@ -158,6 +160,14 @@ def _tile(
         torch.from_numpy(np.ascontiguousarray(arrays[1]).astype(np.int64)),
         torch.from_numpy(np.ascontiguousarray(arrays[2])),
     )
+
+
+def _too_small(regions: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Regions below the paper's smallest annotated one: neither right nor wrong to find, so they do not count."""
+    area_um2 = np.bincount(regions.ravel()) * MODEL_PIXEL_SIZE_UM**2
+    small = area_um2 < MIN_AREA_UM2
+    small[0] = False
+    return np.asarray(small[regions])
 
 
 def _augment(image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

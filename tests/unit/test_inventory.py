@@ -126,6 +126,18 @@ def test_touched_files_are_hashed_once_and_change_no_record(layout: Layout, raw:
     assert refresh_plate(project(), "P").n_hashed == 0
 
 
+def test_a_project_that_was_moved_keeps_its_tokens(layout: Layout, raw: Path, project: Any) -> None:
+    refresh_plate(project(), "P")
+    convert_records(layout, raw)
+    before = tokens(layout)
+    for well in WELLS:
+        path = layout.well_record("P", "convert", well)
+        path.write_text(path.read_text().replace(str(layout.project), "/old/place"))
+    touch(raw / "B03_C.tif")
+    assert refresh_plate(project(), "P").n_hashed == 1
+    assert tokens(layout) == before
+
+
 def test_one_touched_file_costs_one_hash(layout: Layout, raw: Path, project: Any) -> None:
     refresh_plate(project(), "P")
     convert_records(layout, raw)

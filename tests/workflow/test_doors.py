@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, WELLS, edit_config, make_project, well_digests
+from tiny_project import ROOT, WELLS, edit_config, make_project, well_digests
 
 from lysoquant.cli.main import invoke
 from lysoquant.config import load_project
@@ -139,13 +139,25 @@ def lysoquant(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_run_shows_the_table_and_the_report(copy: Path) -> None:
-    done = lysoquant("run", str(copy), "--cores", "2")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+def test_run_shows_the_table_and_the_report(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["run", str(copy), "--cores", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:3] == ["plate", "well", "condition"]
     assert [line.split()[1] for line in lines[1:4]] == list(WELLS)
     assert lines[-1] == f"report: {copy / 'results' / 'report' / 'index.html'}"
+
+
+def test_a_terminated_run_leaves_no_lock_and_the_next_one_ends(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    command = [sys.executable, "-m", "lysoquant.cli.main", "run", str(project), "--cores", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        # Terminated in the middle of a job, not before the first.
+        next(line for line in process.stderr or () if "started convert P" in line)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    assert not list((project / ".snakemake" / "locks").glob("*.lock"))
+    done = lysoquant("run", str(project), "--cores", "2", "--", "--until", "cells")
+    assert (project / "results" / "P" / "records" / "cells" / "B02-B03.json").is_file(), done.stderr
 
 
 def test_run_names_the_job_that_failed_and_its_log(copy: Path) -> None:
@@ -171,7 +183,7 @@ def test_a_dry_run_shows_jobs_and_does_none(tmp_path: Path) -> None:
 def test_a_stale_lock_is_one_line_and_unlock_removes_it(copy: Path) -> None:
     locks = copy / ".snakemake" / "locks"
     locks.mkdir(parents=True)
-    (locks / "0.output.lock").write_text(str(copy / "results" / "records" / "report.json") + "\n")
+    (locks / "0.output.lock").write_text("results/records/report.json\n")
     (locks / "0.input.lock").write_text("")
     shutil.rmtree(copy / "results" / "records")
     done = lysoquant("run", str(copy), "--cores", "2")

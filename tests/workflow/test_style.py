@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from conftest import ROOT, make_project, snakemake
+from tiny_project import ROOT, make_project, snakemake
 
 
 def test_the_workflow_is_formatted() -> None:

@@ -1,0 +1,44 @@
+"""Networks whose answer is known, and files of tiny real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lysoquant.model.network import Architecture, UNet
+from lysoquant.model.weights import Model, ModelCard, save_model
+
+torch.set_num_threads(1)  # tests run side by side, and tiny networks gain nothing from threads
+
+TINY = Architecture(levels=3, base_features=4)
+
+
+class Threshold(nn.Module):
+    """Foreground where the lysosome plane is over a half, loaded where the cargo plane is too; sees one pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.batches.append(len(images))
+        foreground = (images[:, 1] > 0.5).float()
+        loaded = foreground * (images[:, 0] > 0.5)
+        return 20 * torch.stack([1 - foreground, foreground - loaded, loaded], dim=1)
+
+
+def threshold_model() -> Model:
+    return Model(network=Threshold(), card=ModelCard(name="threshold", architecture=TINY), sha256="0" * 64)  # type: ignore[arg-type]
+
+
+def tiny_network(*, seed: int = 0, architecture: Architecture = TINY) -> UNet:
+    torch.manual_seed(seed)
+    return UNet(architecture)
+
+
+def write_tiny(path: Path, *, seed: int = 0, architecture: Architecture = TINY) -> Path:
+    network = tiny_network(seed=seed, architecture=architecture)
+    save_model(path, network, ModelCard(name="tiny", architecture=architecture))
+    return path

@@ -1,0 +1,186 @@
+"""Tiles: they cover every pixel once, share batches, and cost nothing where nothing is."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from network_kit import Threshold, threshold_model, tiny_network
+
+from lysoquant.errors import InputError
+from lysoquant.model.network import Architecture
+from lysoquant.model.precision import autocast, choose_device, has_bf16, resolve_precision
+from lysoquant.model.predict import Predictor, TilePlan
+from lysoquant.model.weights import Model, ModelCard
+
+CPU = torch.device("cpu")
+
+
+def predictor(*, tile_px: int = 16, overlap_px: int = 4, batch_size: int = 3) -> tuple[Predictor, Threshold]:
+    model = threshold_model()
+    found = Predictor(model, CPU, TilePlan(tile_px, overlap_px), batch_size, precision="fp32")
+    assert isinstance(model.network, Threshold)
+    return found, model.network
+
+
+def crop(seed: int, *shape: int) -> torch.Tensor:
+    return torch.rand((3, *shape), generator=torch.Generator().manual_seed(seed))
+
+
+@given(length=st.integers(1, 400), tile_px=st.integers(4, 96), share=st.floats(0, 0.49))
+def test_the_cuts_abut_and_cover_exactly(length: int, tile_px: int, share: float) -> None:
+    overlap_px = int(tile_px * share)
+    cuts = TilePlan(tile_px, overlap_px).cuts(length)
+    assert cuts[0][1].start == 0
+    assert cuts[-1][1].stop == length
+    assert all(before[1].stop == after[1].start for before, after in itertools.pairwise(cuts))
+    for start, part in cuts:
+        assert 0 <= start <= part.start < part.stop <= min(start + tile_px, length)
+        assert start + tile_px <= length or len(cuts) == 1
+        assert part.start == 0 or part.start - start >= overlap_px
+        assert part.stop == length or start + tile_px - part.stop >= overlap_px
+
+
+def test_an_edge_is_cut_as_worked_out_by_hand() -> None:
+    plan = TilePlan(tile_px=16, overlap_px=4)
+    assert plan.cuts(16) == [(0, slice(0, 16))]
+    assert plan.cuts(17) == [(0, slice(0, 5)), (1, slice(5, 17))]
+    assert plan.cuts(30) == [(0, slice(0, 12)), (8, slice(12, 18)), (14, slice(18, 30))]
+
+
+@pytest.mark.parametrize(("tile_px", "overlap_px"), [(16, 8), (16, 20), (16, -1)])
+def test_an_overlap_of_half_a_tile_is_refused(tile_px: int, overlap_px: int) -> None:
+    with pytest.raises(InputError, match=f"overlap_px is {overlap_px} and tile_px is 16"):
+        TilePlan(tile_px, overlap_px)
+
+
+def test_a_tile_that_does_not_fit_the_models_depth_is_refused() -> None:
+    deep = ModelCard(name="deep", architecture=Architecture(levels=8, base_features=1))
+    model = Model(network=threshold_model().network, card=deep, sha256="")
+    with pytest.raises(InputError, match="tile_px is 192; the 8 levels of model 'deep' need a multiple of 128"):
+        Predictor(model, CPU, TilePlan(192, 16), 1)
+
+
+def test_tiles_give_each_pixel_its_own_probabilities() -> None:
+    image = crop(0, 37, 61)
+    found, _ = predictor()
+    ((key, probabilities),) = found.predict([("only", image)])
+    assert key == "only"
+    assert probabilities.dtype == np.float32
+    with torch.inference_mode():
+        expected = torch.softmax(Threshold()(image[None]), dim=1)[0].numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-6)
+
+
+def test_tiled_equals_untiled_where_the_margin_holds_the_receptive_field() -> None:
+    """Two levels see 3 + 2 * 5 pixels at most on each side, fewer than the margin."""
+    architecture = Architecture(levels=2, base_features=4)
+    network = tiny_network(seed=1, architecture=architecture).eval()
+    model = Model(network=network, card=ModelCard(name="two", architecture=architecture), sha256="")
+    image = crop(1, 64, 96)
+    found = Predictor(model, CPU, TilePlan(48, 14), 2, precision="fp32")
+    ((_, probabilities),) = found.predict([(0, image)])
+    assert found.tiles > 4
+    with torch.inference_mode():
+        expected = torch.softmax(network(image[None]), dim=1)[0].numpy()
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def test_batches_are_filled_across_crops_with_exact_counts() -> None:
+    found, network = predictor(batch_size=4)
+    # 30 px are 3 tiles an edge, 17 px are 2, 8 px are 1: 9 + 2 + 1 + 4 = 16 tiles.
+    crops = [(0, crop(0, 30, 30)), (1, crop(1, 8, 17)), (2, crop(2, 8, 8)), (3, crop(3, 17, 17))]
+    assert [key for key, _ in found.predict(crops)] == [0, 1, 2, 3]
+    assert (found.tiles, found.calls) == (16, 4)
+    assert network.batches == [4, 4, 4, 4]
+    list(found.predict([(0, crop(4, 30, 17))]))
+    assert (found.tiles, found.calls) == (22, 6)
+    assert network.batches[-2:] == [4, 2]
+
+
+def test_empty_tiles_are_background_and_cost_nothing() -> None:
+    found, network = predictor()
+    image = torch.zeros(3, 30, 30)
+    image[:2, 27:, 27:] = 1
+    results = dict(found.predict([("dark", torch.zeros(3, 40, 40)), ("corner", image)]))
+    assert (found.tiles, network.batches) == (1, [1])
+    assert (results["dark"].argmax(axis=0) == 0).all()
+    assert results["dark"][0].min() == 1
+    np.testing.assert_array_equal(results["corner"].argmax(axis=0), 2 * (image[0] > 0).numpy())
+
+
+def test_crops_come_back_in_order_and_as_soon_as_they_are_done() -> None:
+    found, _ = predictor(batch_size=2)
+    asked: list[int] = []
+
+    def crops() -> itertools.chain[tuple[int, torch.Tensor]]:
+        for number, image in enumerate([crop(0, 8, 8), torch.zeros(3, 8, 8), crop(1, 8, 8), crop(2, 8, 8)]):
+            asked.append(number)
+            yield number, image
+
+    results = found.predict(crops())
+    assert next(results)[0] == 0
+    assert asked == [0, 1, 2]  # the second crop is empty, the third fills the batch, the fourth was not needed
+    assert [key for key, _ in results] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (16, 3), (1, 40)])
+def test_a_crop_smaller_than_a_tile(shape: tuple[int, int]) -> None:
+    image = crop(7, *shape)
+    found, _ = predictor()
+    ((_, probabilities),) = found.predict([(0, image)])
+    assert probabilities.shape == (3, *shape)
+    foreground = (image[1] > 0.5).numpy()
+    np.testing.assert_array_equal(probabilities[1:].sum(axis=0) > 0.5, foreground)
+
+
+def test_no_crops_no_calls() -> None:
+    found, network = predictor()
+    assert list(found.predict(iter(()))) == []
+    assert network.batches == []
+
+
+def test_a_gpu_that_is_not_there_is_an_error_and_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="device is cuda but torch finds no GPU"):
+        choose_device("cuda")
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    with pytest.raises(InputError, match="device is 'tpu'; expected auto, cpu or cuda"):
+        choose_device("tpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device("auto").type == "cuda"
+
+
+@pytest.mark.parametrize(("capability", "flags", "expected"), [
+    ("AVX512", {"amx_bf16"}, "bf16"), ("AVX512", {"avx2"}, "fp32"), ("AVX2", {"avx512_bf16"}, "fp32")
+])  # fmt: skip
+def test_automatic_precision_is_the_processors_own(
+    monkeypatch: pytest.MonkeyPatch, capability: str, flags: set[str], expected: str
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr("lysoquant.model.precision._cpu_flags", lambda: frozenset(flags))
+    assert resolve_precision("auto", CPU) == expected
+    assert has_bf16(CPU) == (expected == "bf16")
+    assert resolve_precision("fp32", CPU) == "fp32"
+    assert resolve_precision("bf16", CPU) == "bf16"
+
+
+def test_a_gpu_answers_for_its_own_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: bool(asked.update(options)))
+    assert resolve_precision("auto", torch.device("cuda")) == "fp32"
+    assert asked == {"including_emulation": False}
+
+
+def test_autocast_multiplies_in_the_chosen_precision() -> None:
+    convolution = torch.nn.Conv2d(1, 1, 3)
+    image = torch.rand(1, 1, 5, 5)
+    with autocast("cpu", "bf16"):
+        assert convolution(image).dtype == torch.bfloat16
+    with autocast("cpu", "fp32"):
+        assert convolution(image).dtype == torch.float32
