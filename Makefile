@@ -28,13 +28,13 @@ setup: .venv/ready
 	@touch $@
 
 demo: setup
-	@test -d $(DEMO)/plate/truth || $(BIN)/lysoquant simulate plate $(DEMO)/plate --wells 8 --fields 2 --seed 1
+	@test -d $(DEMO)/plate/truth || $(BIN)/lysoquant simulate plate $(DEMO)/plate --wells 8 --fields 1 --seed 1
 	@test -f $(DEMO)/project/config/config.yaml || $(BIN)/lysoquant init $(DEMO)/plate --output $(DEMO)/project --plate-map $(DEMO)/plate/plate_map.csv
 	@$(BIN)/lysoquant run $(DEMO)/project --cores $(CORES)
 	@$(BIN)/lysoquant simulate compare $(DEMO)/plate $(DEMO)/project
 
 test: .venv/ready-dev check
-	$(BIN)/python -m pytest --numprocesses $(CORES) --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
 	$(BIN)/python -m coverage report --fail-under=90
 
 check: .venv/ready-dev
@@ -42,8 +42,6 @@ check: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/snakefmt --check Snakefile workflow
-	$(BIN)/python tests/workflow/lint.py
 
 documents: .venv/ready
 	$(BIN)/python -m lysoquant.config.document

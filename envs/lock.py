@@ -1,28 +1,50 @@
-"""Closure of requirements of the current environment, as a lock file."""
+"""Write the lock files from pyproject.toml and what is installed: ``python envs/lock.py``."""
+
+from __future__ import annotations
+
 import tomllib
 from importlib import metadata
+from pathlib import Path
+
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-project = tomllib.load(open('pyproject.toml','rb'))
-def closure(reqs, skip=()):
-    seen={}
-    todo=[Requirement(r) for r in reqs]
-    while todo:
-        r=todo.pop(); n=canonicalize_name(r.name)
-        for extra in [''] + sorted(r.extras):
-            if (n,extra) in seen: continue
-            d=metadata.distribution(r.name); seen[n,extra]=d.version
-            for q in d.requires or []:
-                q=Requirement(q)
-                if q.marker is None or q.marker.evaluate({'extra':extra}): todo.append(q)
-    return {n:v for (n,e),v in seen.items()}
-run=closure(project['project']['dependencies']+project['build-system']['requires']+['editables'])
-dev=closure(project['project']['optional-dependencies']['dev'])
-def write(path, pins, note):
-    with open(path,'w') as f:
-        f.write(note)
-        for n in sorted(pins): f.write(f"{n}=={pins[n].split('+')[0]}\n")
-run.pop('torch'); dev={n:v for n,v in dev.items() if n not in run and n!='torch'}
-write('envs/requirements.lock',run,"# What lysoquant runs on, besides torch==2.13.0, which is installed first. Made from pyproject.toml.\n")
-write('envs/requirements-dev.lock',dev,"# What its tests and checks need besides requirements.lock.\n")
-print(len(run),len(dev))
+
+ROOT = Path(__file__).parents[1]
+
+
+def closure(requirements: list[str]) -> dict[str, str]:
+    """Versions of the installed packages that the requirements lead to."""
+    found: dict[tuple[str, str], str] = {}
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        for extra in ("", *sorted(requirement.extras)):
+            key = canonicalize_name(requirement.name), extra
+            if key in found:
+                continue
+            distribution = metadata.distribution(requirement.name)
+            found[key] = distribution.version
+            needed = [Requirement(text) for text in distribution.requires or []]
+            waiting += [need for need in needed if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return {name: version for (name, _), version in found.items()}
+
+
+def write(path: Path, pins: dict[str, str], note: str) -> None:
+    lines = [f"{name}=={pins[name].split('+')[0]}\n" for name in sorted(pins)]
+    path.write_text(f"# {note}\n{''.join(lines)}", encoding="utf-8")
+
+
+def main() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    build = [*project["build-system"]["requires"], "editables"]
+    run = closure(project["project"]["dependencies"] + build)
+    dev = closure(project["project"]["optional-dependencies"]["dev"])
+    run.pop("torch")
+    note = "What lysoquant runs on, besides torch==2.13.0, which is installed first. Written by envs/lock.py."
+    write(ROOT / "envs" / "requirements.lock", run, note)
+    only_dev = {name: version for name, version in dev.items() if name not in run and name != "torch"}
+    write(ROOT / "envs" / "requirements-dev.lock", only_dev, "What tests and checks need besides requirements.lock.")
+
+
+if __name__ == "__main__":
+    main()

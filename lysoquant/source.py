@@ -15,11 +15,11 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).parent
 
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {
-    "convert": ("convert", "io/raw", "io/store.py", "io/pyramid.py"),
+    "convert": ("convert", "units.py", "io/raw", "io/store.py", "io/pyramid.py"),
     "cells": ("cells", "io/rois.py"),
-    "segment": ("segment", "model"),
-    "measure": ("measure",),
-    "aggregate": ("aggregate",),
+    "segment": ("segment", "model", "units.py"),
+    "measure": ("measure", "io/tables.py"),
+    "aggregate": ("aggregate", "io/tables.py"),
     "report": ("report",),
 }
 

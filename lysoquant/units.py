@@ -25,9 +25,7 @@ def pixel_size_verdict(pixel_size_um: float) -> str | None:
     low, high = TESTED_PIXEL_SIZE_UM
     if low <= pixel_size_um <= high:
         return None
-    return (
-        f"pixel size {pixel_size_um:g} um is outside the tested range {low:g} to {high:g} um"
-    )
+    return f"pixel size {pixel_size_um:g} um is outside the tested range {low:g} to {high:g} um"
 
 
 def pixel_size_accepted(pixel_size_um: float) -> bool:

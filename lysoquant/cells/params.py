@@ -20,6 +20,8 @@ class CellsParams(Params):
     """watershed: channel role whose signal bounds the cells (both: their sum)."""
     nucleus_diameter_um: Annotated[float, Field(gt=0)] = 12.0
     """watershed: typical diameter of a nucleus."""
+    nucleus_diameter_factor: Annotated[float, Field(gt=1)] = 1.6
+    """watershed: a field whose median nucleus is so many times larger or smaller is flagged (wrong pixel size?)."""
     min_nucleus_area_um2: Annotated[float, Field(ge=0)] = 15.0
     """watershed: smaller nuclei are debris (a quarter of it where the image cuts them)."""
     min_cell_area_um2: Annotated[float, Field(ge=0)] = 60.0

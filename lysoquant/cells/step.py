@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.cells.params import CellsSettings
+from lysoquant.cells.params import CellsParams, CellsSettings
 from lysoquant.cells.template import fill_template
-from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei
+from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um
 from lysoquant.errors import FieldError, InputError
 from lysoquant.io.rois import read_cell_rois, read_label_image
 from lysoquant.io.store import FieldStore, PlateStore
@@ -177,10 +177,10 @@ def _find(field: FieldStore, settings: CellsSettings, path: Path | None) -> tupl
         return read(path, shape=field.shape)
     if settings.params.method == "field":
         return np.ones(field.shape, np.uint32), []
-    return _watershed(field, settings), []
+    return _watershed(field, settings)
 
 
-def _watershed(field: FieldStore, settings: CellsSettings) -> Labels:
+def _watershed(field: FieldStore, settings: CellsSettings) -> tuple[Labels, list[str]]:
     params, channels = settings.params, settings.channels.by_role()
     pixel_size_um = field.pixel_size_um
     if not pixel_size_um > 0:
@@ -192,13 +192,27 @@ def _watershed(field: FieldStore, settings: CellsSettings) -> Labels:
         min_area_um2=params.min_nucleus_area_um2,
     )
     roles = ("lysosome", "cargo") if params.boundary == "both" else (params.boundary,)
-    return find_cells(
+    cells = find_cells(
         nuclei,
         boundary_signal(channels=[field.read(channels[role]) for role in roles]),
         pixel_size_um=pixel_size_um,
         min_cell_area_um2=params.min_cell_area_um2,
         max_radius_um=params.max_radius_um,
     )
+    return cells, _doubts(nuclei, params, pixel_size_um)
+
+
+def _doubts(nuclei: Labels, params: CellsParams, pixel_size_um: float) -> list[str]:
+    """Nuclei of an unlikely size are the one sign within an image that its pixel size is wrong."""
+    diameter_um = median_diameter_um(nuclei, pixel_size_um=pixel_size_um)
+    ratio = diameter_um / params.nucleus_diameter_um
+    if not (ratio > params.nucleus_diameter_factor or ratio < 1 / params.nucleus_diameter_factor):
+        return []
+    return [
+        f"nuclei have a median diameter of {diameter_um:.1f} um, cells.nucleus_diameter_um says "
+        f"{params.nucleus_diameter_um:g}: the pixel size of {pixel_size_um:.4g} um may be wrong; if so set "
+        "pixel_size_um in plates.tsv, else correct cells.nucleus_diameter_um"
+    ]
 
 
 def _n_at_border(labels: Labels) -> int:

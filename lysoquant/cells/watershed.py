@@ -90,6 +90,28 @@ def find_nuclei(
     return reading_order(_whole(refined, cores=refined))
 
 
+def median_diameter_um(nuclei: NDArray[Any], *, pixel_size_um: float) -> float:
+    """Median over nuclei of the diameter of the circle of equal area.
+
+    Parameters
+    ----------
+    nuclei : (Y, X) ndarray of int
+        Label image; nuclei that the image's border cuts do not count.
+    pixel_size_um : float
+        Pixel size in um.
+
+    Returns
+    -------
+    float
+        In um; NaN where no nucleus is whole.
+    """
+    area = np.bincount(nuclei.ravel()).astype(np.float64)
+    cut = np.concatenate([nuclei[[0, -1]].ravel(), nuclei[:, [0, -1]].ravel()])
+    area[np.unique([0, *cut.tolist()])] = 0
+    whole = area[area > 0]
+    return float(np.median(2 * np.sqrt(whole / np.pi)) * pixel_size_um) if whole.size else float("nan")
+
+
 def boundary_signal(*, channels: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     """Sum of channels, each from 0 at its 1st to 1 at its 99.5th percentile, so that none rules by its gain alone.
 

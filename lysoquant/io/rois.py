@@ -220,9 +220,7 @@ def _fill(
     return None
 
 
-def _mask(
-    roi: roifile.ImagejRoi, shape: tuple[int, int]
-) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
+def _mask(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
     """First row and column of a box inside the image, and the ROI's pixels in it."""
     if not roi.composite and roi.roitype in (roifile.ROI_TYPE.RECT, roifile.ROI_TYPE.OVAL):
         x, y, width, height = float(roi.left), float(roi.top), float(roi.right - roi.left), float(roi.bottom - roi.top)
@@ -252,9 +250,7 @@ def _box(points: npt.NDArray[np.float64], shape: tuple[int, int]) -> tuple[int, 
     return top, max(top, bottom), left, max(left, right)
 
 
-def _in_oval(
-    dx: npt.NDArray[np.float64], dy: npt.NDArray[np.float64], rx: float, ry: float
-) -> npt.NDArray[np.bool_]:
+def _in_oval(dx: npt.NDArray[np.float64], dy: npt.NDArray[np.float64], rx: float, ry: float) -> npt.NDArray[np.bool_]:
     if rx <= 0 or ry <= 0:
         return np.zeros((dy.size, dx.size), bool)
     inside: npt.NDArray[np.bool_] = (dx[None, :] / rx) ** 2 + (dy[:, None] / ry) ** 2 <= 1
@@ -272,9 +268,7 @@ def _in_rectangle(
     return inside
 
 
-def _in_polygons(
-    paths: Sequence[npt.NDArray[np.float64]], box: tuple[int, int, int, int]
-) -> npt.NDArray[np.bool_]:
+def _in_polygons(paths: Sequence[npt.NDArray[np.float64]], box: tuple[int, int, int, int]) -> npt.NDArray[np.bool_]:
     """Pixels of a box whose centres an odd number of edges has to its left (or exactly on it)."""
     top, bottom, left, right = box
     flips = np.zeros((bottom - top, right - left + 1), bool)

@@ -79,7 +79,7 @@ def _cluster(address: str) -> Iterator[Any]:
         client = Client(address, timeout=_CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise StageError(
-            f"no Dask scheduler answers at {address} ({error}); start one, or set dask.scheduler to processes"
+            f"no Dask scheduler answers at {address} ({error}); start one, or set execution.dask.scheduler to processes"
         ) from error
     with client:
         yield client

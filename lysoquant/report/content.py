@@ -299,9 +299,7 @@ def _describe(row: Mapping[Hashable, Any]) -> str:
     return f"{row['well']} · " + " · ".join(parts)
 
 
-def _maps_of(
-    plate: str, rows: Sequence[Mapping[Hashable, Any]], *, size: tuple[int, int], highest: float
-) -> PlateMaps:
+def _maps_of(plate: str, rows: Sequence[Mapping[Hashable, Any]], *, size: tuple[int, int], highest: float) -> PlateMaps:
     occupancy, endolysosomes, statuses = [], [], []
     for row in rows:
         name, label, status = str(row["well"]), _describe(row), well_status(row)
@@ -356,9 +354,7 @@ def _strip_of(
     return ConditionStrip(name=shown, control=control, plot=plot, value=value, detail=detail)
 
 
-def _lane(
-    row: Mapping[Hashable, Any], cells: pd.DataFrame | None, *, several: bool, with_titles: bool
-) -> strip.Lane:
+def _lane(row: Mapping[Hashable, Any], cells: pd.DataFrame | None, *, several: bool, with_titles: bool) -> strip.Lane:
     well = str(row["well"])
     if cells is None:
         return strip.Lane(well, np.empty(0), np.empty(0, dtype=np.bool_), float(row["occupancy_mean"]))

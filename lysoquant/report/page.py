@@ -113,12 +113,16 @@ def render(
         from plates, sheets and records is escaped.
     """
     style, script = _asset("style.css"), _asset("script.js")
-    return _environment().get_template("template.html").render(
-        page=_page(tables, plate_sizes, pictures, provenance, settings),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_policy_hash(style),
-        script_hash=_policy_hash(script),
+    return (
+        _environment()
+        .get_template("template.html")
+        .render(
+            page=_page(tables, plate_sizes, pictures, provenance, settings),
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_policy_hash(style),
+            script_hash=_policy_hash(script),
+        )
     )
 
 
@@ -208,5 +212,3 @@ def _asset(name: str) -> str:
 def _environment() -> Environment:
     loader = FileSystemLoader(_FOLDER)
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-

@@ -175,9 +175,11 @@ def _models(records: Sequence[Json]) -> list[dict[str, Any]]:
             card = model.pop("card", {})
             name = model.pop("name", card.get("name") if isinstance(card, Mapping) else None)
             details = {**model, **(card if isinstance(card, Mapping) else {})}
-            found[str(sha256)] = {"name": name} | {"sha256": str(sha256)} | {
-                key: value for key, value in details.items() if key not in ("name", "sha256")
-            }
+            found[str(sha256)] = (
+                {"name": name}
+                | {"sha256": str(sha256)}
+                | {key: value for key, value in details.items() if key not in ("name", "sha256")}
+            )
     return [found[sha256] for sha256 in sorted(found)]
 
 

@@ -11,7 +11,7 @@ from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
 from lysoquant.model.preprocess import model_coordinates
-from lysoquant.units import MODEL_PIXEL_SIZE_UM
+from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
 from lysoquant.vocabulary import EMPTY, LOADED
 
 
@@ -47,12 +47,22 @@ def split_objects(
         the way from one to the other falls by more than this.
     """
     inside = probabilities[EMPTY] + probabilities[LOADED]
-    foreground = ndimage.binary_fill_holes(inside > foreground_threshold)
+    foreground = _without_pinholes(inside > foreground_threshold)
     labels = _split(foreground, depth_px=split_depth_um / MODEL_PIXEL_SIZE_UM)
     count = int(labels.max(initial=0))
     total = np.bincount(labels.ravel(), weights=inside.ravel(), minlength=count + 1)[1:]
     loaded = np.bincount(labels.ravel(), weights=probabilities[LOADED].ravel(), minlength=count + 1)[1:]
     return Instances(labels, loaded / np.maximum(total, 1e-9))
+
+
+def _without_pinholes(foreground: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill holes smaller than an endolysosome; larger ones are cytoplasm in a circle of touching ones."""
+    holes, _ = ndimage.label(~foreground)
+    area_um2 = np.bincount(holes.ravel()) * MODEL_PIXEL_SIZE_UM**2
+    small = area_um2 < MIN_AREA_UM2
+    small[0] = False
+    small[np.unique(np.concatenate([holes[[0, -1]].ravel(), holes[:, [0, -1]].ravel()]))] = False
+    return np.asarray(foreground | small[holes])
 
 
 def _split(foreground: NDArray[np.bool_], *, depth_px: float) -> NDArray[np.int32]:

@@ -27,7 +27,7 @@ class SegmentParams(Params):
     """Arithmetic of the network; auto: bf16 where the device has it."""
     foreground_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """A pixel belongs to an endolysosome where empty and loaded together are more probable than this."""
-    split_depth_um: Annotated[float, Field(ge=0)] = 0.05
+    split_depth_um: Annotated[float, Field(gt=0)] = 0.05
     """Touching endolysosomes are split where the neck between them is this much narrower than both."""
     min_object_area_um2: Annotated[float, Field(ge=0)] = 0.03
     """Smaller specks are not objects at all; the reported minimum is `measure.min_area_um2`."""

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-
 from report_project import demo_plates, settings, write_project
 
 from lysoquant.layout import Layout

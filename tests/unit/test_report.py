@@ -169,9 +169,10 @@ class TestMissingPieces:
         assert "data:image/png" not in html
 
     def test_pictures_can_be_switched_off(self, layout: Layout) -> None:
-        assert "No picture: report.montage_cells is 0." in Reader(
-            report(layout, {"p": {"A01": FakeWell("wt", n_regions=4)}}, montage_cells=0)
-        ).text
+        assert (
+            "No picture: report.montage_cells is 0."
+            in Reader(report(layout, {"p": {"A01": FakeWell("wt", n_regions=4)}}, montage_cells=0)).text
+        )
 
     def test_a_condition_may_be_called_na(self, layout: Layout) -> None:
         html = report(layout, {"p": {"A01": FakeWell("NA", n_regions=4), "A02": FakeWell("nan", n_regions=4)}})

@@ -108,9 +108,7 @@ def test_composite_keeps_its_hole(tmp_path: Path) -> None:
 
 
 def test_rois_are_cut_at_the_image_and_refused_beyond(tmp_path: Path) -> None:
-    path = _zip(
-        tmp_path / "a.zip", {"cut.roi": _box("RECT", -5, -3, 10, 10), "off.roi": _box("OVAL", 150, 10, 9, 9)}
-    )
+    path = _zip(tmp_path / "a.zip", {"cut.roi": _box("RECT", -5, -3, 10, 10), "off.roi": _box("OVAL", 150, 10, 9, 9)})
     labels, reasons = read_cell_rois(path, shape=SHAPE)
     assert np.count_nonzero(labels == 1) == 5 * 7
     assert labels.max() == 1

@@ -1,0 +1,70 @@
+"""`lysoquant init` and `lysoquant run` on acquisitions that others made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+LYSOQUANT = str(Path(sys.executable).parent / "lysoquant")
+
+
+def lysoquant(*arguments: str | Path) -> str:
+    done = subprocess.run([LYSOQUANT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def plate_3434(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    project = tmp_path_factory.mktemp("real") / "3434"
+    raw = real_data / "imagexpress" / "9987_Plate_3434"
+    roles = ("--lysosome", "FITC", "--cargo", "Texas Red", "--nucleus", "DAPI")
+    said = lysoquant("init", raw, "--output", project, *roles)
+    lysoquant("run", project, "--cores", "2")
+    return project / "results", said
+
+
+def test_imagexpress_3434_is_described_with_all_its_oddities(plate_3434: tuple[Path, str]) -> None:
+    _, said = plate_3434
+    assert "1.3672" in said
+    assert "outside the tested range" in said
+    assert "Cy5" in said
+    assert "ZStep_0" in said
+
+
+def test_imagexpress_3434_ends_with_tables_and_an_honest_refusal(plate_3434: tuple[Path, str]) -> None:
+    results, _ = plate_3434
+    fields = pd.read_parquet(results / "tables/fields.parquet")
+    assert list(zip(fields.well, fields.field, strict=True)) == [("B02", 0), ("B02", 1), ("B03", 0), ("B03", 1)]
+    assert (fields.status == "failed").all()
+    assert fields.reason.str.contains("pixel size 1.3672 um is outside").all()
+    assert fields.reason.str.contains("pixel_size_um in plates.tsv").all()
+    wells = pd.read_csv(results / "tables/wells.csv")
+    assert wells.well.tolist() == ["B02", "B03"]
+    assert wells.n_fields_failed.tolist() == [2, 2]
+    assert wells["flags"].str.contains("pixel_size").all()
+    report = (results / "report/index.html").read_text()
+    assert "1.3672 um is outside" in report
+
+
+def test_hela_lysosomes_become_a_one_well_plate_with_its_pixel_size_in_doubt(real_data: Path, tmp_path: Path) -> None:
+    project = tmp_path / "hela"
+    image = real_data / "hela_lysosomes" / "xyc_16bit__hela-cells.tif"
+    names = ("--channel-names", "lysosomes;mitochondria;nuclei")
+    lysoquant("init", image, "--output", project, *names, "--cargo", "mitochondria")
+    lysoquant("run", project, "--cores", "2")
+    tables = project / "results" / "tables"
+    (field,) = pd.read_parquet(tables / "fields.parquet").itertuples()
+    assert field.status == "flagged"
+    assert "the pixel size of 0.05149 um may be wrong" in field.reason
+    assert field.n_cells == 4
+    (well,) = pd.read_csv(tables / "wells.csv").itertuples()
+    assert well.well == "A01"
+    assert "pixel_size" in well.flags
+    assert well.n_endolysosomes > 0
+    assert len(pd.read_parquet(tables / "endolysosomes.parquet")) == well.n_endolysosomes
+    assert (project / "results/report/index.html").stat().st_size > 50_000
