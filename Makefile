@@ -28,7 +28,7 @@ setup: .venv/ready
 	@touch $@
 
 demo: setup
-	@test -d $(DEMO)/plate/truth || $(BIN)/lysoquant simulate plate $(DEMO)/plate --wells 8 --fields 1 --seed 1
+	@test -f $(DEMO)/plate/truth/settings.json || { rm -rf $(DEMO)/plate; $(BIN)/lysoquant simulate plate $(DEMO)/plate --wells 8 --fields 1 --seed 1; }
 	@test -f $(DEMO)/project/config/config.yaml || $(BIN)/lysoquant init $(DEMO)/plate --output $(DEMO)/project --plate-map $(DEMO)/plate/plate_map.csv
 	@$(BIN)/lysoquant run $(DEMO)/project --cores $(CORES)
 	@$(BIN)/lysoquant simulate compare $(DEMO)/plate $(DEMO)/project

@@ -33,6 +33,9 @@ _USER_ERRNOS: Final = frozenset(
 )
 """Faults of the machine that a user can act on; any other OSError is a fault of the program."""
 
+_PATH_ERRNOS: Final = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+"""A path that can't be what it was given for."""
+
 
 class LazyGroup(click.Group):
     """A group that knows its subcommands by name and imports one only to run it or show its own help."""
@@ -94,9 +97,11 @@ def _verdict(error: Exception) -> tuple[str, int]:
             return error.format_message(), error.exit_code
         case LysoquantError():
             return str(error), 2 if isinstance(error, InputError) else 1
-        case OSError() if error.errno in _USER_ERRNOS:
+        case OSError() if error.errno in _USER_ERRNOS | _PATH_ERRNOS:
             place = f"{error.filename}: " if error.filename else ""
-            return f"{place}{error.strerror}; give it space or permission and run it again", 1
+            is_path = error.errno in _PATH_ERRNOS
+            remedy = "give another path" if is_path else "give it space or permission and run it again"
+            return f"{place}{error.strerror}; {remedy}", 2 if is_path else 1
     raise error
 
 

@@ -21,7 +21,14 @@ import click
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of weights and scenes.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that make scenes.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--start-from", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Model to start from.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network trains.",
+)
 def train(
     output: Path,
     iterations: int,
@@ -32,6 +39,7 @@ def train(
     max_features: int,
     seed: int,
     workers: int,
+    start_from: Path | None,
     device: str,
 ) -> None:
     """Train a network on scenes simulated on the fly; OUTPUT keeps checkpoints, the log and model.safetensors.
@@ -55,6 +63,7 @@ def train(
         batch_size=batch_size,
         seed=seed,
         workers=workers,
+        start_from=start_from,
         architecture=architecture,
         tiles=TileSettings(tile_px=tile_px),
     )

@@ -72,6 +72,7 @@ _TABLE_COLUMNS: Final = frozenset(
         "robust_z",
         "b_score",
         "flags",
+        "n_cells_expressing",
     }
 )
 _TABLE_PREFIXES: Final = ("intensity_mean_", "rim_mean_", "lumen_mean_")

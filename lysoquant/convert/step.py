@@ -232,9 +232,11 @@ class _Batch:
             raise FieldError("; ".join(position.problems))
         ordered = {channel: position.planes[channel] for channel in self.described.channels}
         planes = stack_planes({channel: files.plane(plane) for channel, plane in ordered.items()})
+        # By path: files of different channels may have the same name in different folders.
+        source = self.layout.project / self.settings.source.path
         size = field_pixel_size_um(
             configured=self.settings.source.pixel_size_um,
-            in_files={plane.path.name: files.pixel_size_um(plane.path) for plane in ordered.values()},
+            in_files={_relative(plane.path, source): files.pixel_size_um(plane.path) for plane in ordered.values()},
             in_plate=self.described.pixel_size_um,
         )
         return _Image(planes=planes, pixel_size_um=size, report=_judge(index, planes, size, self.settings.params))

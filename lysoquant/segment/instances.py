@@ -48,7 +48,7 @@ def split_objects(
     """
     inside = probabilities[EMPTY] + probabilities[LOADED]
     foreground = _without_pinholes(inside > foreground_threshold)
-    labels = _split(foreground, depth_px=split_depth_um / MODEL_PIXEL_SIZE_UM)
+    labels = _fill_lumens(_split(foreground, depth_px=split_depth_um / MODEL_PIXEL_SIZE_UM))
     count = int(labels.max(initial=0))
     total = np.bincount(labels.ravel(), weights=inside.ravel(), minlength=count + 1)[1:]
     loaded = np.bincount(labels.ravel(), weights=probabilities[LOADED].ravel(), minlength=count + 1)[1:]
@@ -56,7 +56,7 @@ def split_objects(
 
 
 def _without_pinholes(foreground: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill holes smaller than an endolysosome; larger ones are cytoplasm in a circle of touching ones."""
+    """Fill holes smaller than any endolysosome."""
     holes, _ = ndimage.label(~foreground)
     area_um2 = np.bincount(holes.ravel()) * MODEL_PIXEL_SIZE_UM**2
     small = area_um2 < MIN_AREA_UM2
@@ -75,6 +75,14 @@ def _split(foreground: NDArray[np.bool_], *, depth_px: float) -> NDArray[np.int3
         found, here = _split_part(part, depth_px)
         labels[box][part[1:-1, 1:-1]] = found[1:-1, 1:-1][part[1:-1, 1:-1]] + count
         count += here
+    return labels
+
+
+def _fill_lumens(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Fill what one object encloses: its lumen. What several enclose together is cytoplasm and stays background."""
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        window = labels[box]
+        window[ndimage.binary_fill_holes(window == number) & (window == 0)] = number
     return labels
 
 

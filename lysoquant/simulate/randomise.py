@@ -51,7 +51,7 @@ def random_biology(rng: np.random.Generator) -> Biology:
 
 def random_appearance(rng: np.random.Generator) -> Appearance:
     """Stain and structure from sparse, crisp rings to crowded, dim and hazy ones."""
-    least = rng.uniform(1.3, 2.5)
+    least = rng.uniform(1.4, 3)
     return Appearance(
         radius_um=rng.uniform(0.3, 0.52),
         radius_spread=rng.uniform(0.2, 0.45),
@@ -68,7 +68,7 @@ def random_appearance(rng: np.random.Generator) -> Appearance:
         expression_spread=rng.uniform(0.2, 0.8),
         mesh_um=rng.uniform(0.5, 1.5),
         sheets=rng.uniform(0, 1),
-        load=(least, least * rng.uniform(1.3, 5)),
+        load=(least, least * rng.uniform(1.5, 4)),
         partial=rng.uniform(0, 0.5),
         inclusions=rng.uniform(0, 0.6),
         bleed=rng.uniform(0, 0.06),

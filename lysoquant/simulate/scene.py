@@ -97,7 +97,7 @@ class Appearance:
     expression_spread: float = 0.5
     mesh_um: float = 0.8
     sheets: float = 0.3
-    load: tuple[float, float] = (1.5, 5.0)
+    load: tuple[float, float] = (2.0, 6.0)
     partial: float = 0.3
     inclusions: float = 0.1
     bleed: float = 0.01

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader
 from lysoquant.errors import InputError
 from lysoquant.model.network import Architecture, UNet
 from lysoquant.model.precision import autocast
-from lysoquant.model.weights import ModelCard, save_model
+from lysoquant.model.weights import ModelCard, load_model, save_model
 from lysoquant.progress import Progress
-from lysoquant.train.loss import weighted_cross_entropy
+from lysoquant.train.loss import class_cross_entropy, weighted_cross_entropy
 from lysoquant.train.tiles import SceneTiles, TileSettings
 
 
@@ -39,6 +39,10 @@ class TrainSettings:
         Last share of the iterations, over which the learning rate falls along a half cosine to 2 %.
     average : float
         Decay of the running average of the weights, which is what is saved.
+    class_share : float
+        Weight of the term that only tells empty from loaded; 0 is the paper's loss.
+    start_from : pathlib.Path or None
+        Model file whose weights the run starts from (transfer learning).
     """
 
     iterations: int = 10_000
@@ -47,6 +51,8 @@ class TrainSettings:
     warm_up: int = 200
     decay_share: float = 0.35
     average: float = 0.999
+    class_share: float = 0.5
+    start_from: Path | None = None
     seed: int = 0
     workers: int = 1
     checkpoint_every: int = 500
@@ -79,6 +85,8 @@ def train(*, folder: Path, settings: TrainSettings, device: str = "cpu") -> Path
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     network = UNet(settings.architecture).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.start_from is not None:
+        network.load_state_dict(load_model(settings.start_from).network.state_dict())
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999))
     done = _resume(folder, network, optimiser, average)
@@ -116,6 +124,7 @@ def _step(
     with autocast(device):
         scores = network(images.contiguous(memory_format=torch.channels_last))
     loss = weighted_cross_entropy(scores, classes, weights)
+    loss = loss + settings.class_share * class_cross_entropy(scores, classes, weights)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -138,6 +147,8 @@ def save(path: Path, weights: dict[str, Tensor], settings: TrainSettings, iterat
         "tile_px": settings.tiles.tile_px,
         "seed": settings.seed,
         "learning_rate": settings.learning_rate,
+        "class_share": settings.class_share,
+        "start_from": str(load_model(settings.start_from).sha256) if settings.start_from else "",
     }
     card = ModelCard(
         name=f"lysoquant-{settings.architecture.levels}x{settings.architecture.base_features}",

@@ -70,6 +70,14 @@ def test_holes_are_filled_and_the_class_is_of_the_whole_object() -> None:
     assert found.p_loaded.tolist() == pytest.approx([expected], abs=1e-6)
 
 
+def test_cytoplasm_in_a_circle_of_touching_endolysosomes_is_not_filled() -> None:
+    turns = np.arange(6) * np.pi / 3
+    discs = [disc((140, 140), 70 + 36 * np.sin(turn), 70 + 36 * np.cos(turn), 19) for turn in turns]
+    found = split(probabilities(np.logical_or.reduce(discs)))
+    assert found.labels.max() == 6
+    assert found.labels[70, 70] == 0
+
+
 def test_the_threshold_is_of_empty_and_loaded_together() -> None:
     mask = disc((30, 30), 15, 15, 8)
     maybe = probabilities(mask, share_loaded=0.5, level=0.6)  # 0.4, 0.3, 0.3: background is the most probable class

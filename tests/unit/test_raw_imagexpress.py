@@ -251,7 +251,7 @@ def test_a_missing_channel_is_a_problem_of_its_field_only(tmp_path: Path) -> Non
     plate = describe(make_plate(tmp_path, htd_text(), names))
     assert plate.channels == ("DAPI", "FITC")
     assert plate.wells["B03"][1].problems == (
-        "well B03 site s2: no image of channel 'FITC' (w2); copy or export it again",
+        "well B03 field s2: no image of channel 'FITC' (w2); copy or export it again",
     )
     assert list(plate.wells["B03"][1].planes) == ["DAPI"]
     assert problems(plate) == list(plate.wells["B03"][1].problems)
@@ -302,7 +302,7 @@ def test_other_site_numbers_are_kept_and_said(tmp_path: Path) -> None:
     assert (noted(as_many, "numbered 7, 9") != "", problems(as_many)) == (True, [])
     more = describe(make_plate(tmp_path / "b", htd_text(), names_of(sites=[1, 2, 10])))
     assert [field.name for field in more.wells["B02"]] == ["s1", "s2", "s10"]
-    assert noted(more, "selects 2 sites; sites beyond are kept: 10")
+    assert noted(more, "selects 2 fields; fields beyond are kept: 10")
 
 
 def test_fields_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ def test_the_same_plate_is_described_the_same_from_files_made_in_another_order(t
         ('"YWells", 8', '"YWells", 9', 'no line "WellsSelection9"'),
         ('"XSites", 2', '"XSites", 1000000', r"XSites '1000000'; expected a whole number from 1 to 100"),
         ("TRUE, TRUE\r\n", "MAYBE, TRUE\r\n", r"SiteSelection1 'MAYBE'; expected TRUE or FALSE"),
-        ('"SiteSelection1", TRUE, TRUE', '"SiteSelection1", FALSE, FALSE', "no site is TRUE"),
+        ('"SiteSelection1", TRUE, TRUE', '"SiteSelection1", FALSE, FALSE', "has no TRUE"),
         ('"Sites", TRUE', '"Sites", 1', "Sites '1'"),
         ('"NWavelengths", 2', '"NWavelengths", 3', 'no line "WaveName3"'),
         ('"NWavelengths", 2', '"NWavelengths", 4000', "NWavelengths '4000'"),

@@ -23,7 +23,7 @@ from lysoquant.simulate.randomise import random_settings
 from lysoquant.simulate.scene import Scene, simulate_scene
 from lysoquant.train import tiles as tiles_module
 from lysoquant.train.loop import TrainSettings, learning_rate, train
-from lysoquant.train.loss import pixel_weights, separate_touching, weighted_cross_entropy
+from lysoquant.train.loss import class_cross_entropy, pixel_weights, separate_touching, weighted_cross_entropy
 from lysoquant.train.tiles import SceneTiles, TileSettings, cut_tiles, scene_tiles
 
 Array = NDArray[Any]
@@ -301,3 +301,16 @@ def test_a_tiny_network_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     train(folder=tmp_path, settings=settings)
     assert len(losses) == 40
     assert np.mean(losses[-5:]) < 0.7 * losses[0]
+
+
+def test_the_class_term_looks_at_the_foreground_alone() -> None:
+    classes = torch.tensor([[[0, 1, 2, 2]]])
+    weights = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]])
+    scores = torch.zeros(1, 3, 1, 4)
+    scores[0, :, 0, 0] = torch.tensor([9.0, -9, 9])  # background: must not count
+    scores[0, :, 0, 1] = torch.tensor([5.0, 1, 0])
+    scores[0, :, 0, 2] = torch.tensor([-5.0, 0, 2])
+    scores[0, :, 0, 3] = torch.tensor([0.0, 9, -9])  # weight 0: must not count
+    expected = (np.log(1 + np.exp(-1)) + np.log(1 + np.exp(-2))) / 2
+    assert float(class_cross_entropy(scores, classes, weights)) == pytest.approx(expected, rel=1e-6)
+    assert float(class_cross_entropy(scores, torch.zeros_like(classes), weights)) == 0

@@ -114,7 +114,7 @@ class _Reader:
         n_x, n_y = self._integer("XSites", 1, _MAX_SITES_EDGE), self._integer("YSites", 1, _MAX_SITES_EDGE)
         grid = [site for row in range(n_y) for site in self._booleans(f"SiteSelection{row + 1}", n_x)]
         if not any(grid):
-            raise self._bad("SiteSelection1", "no site is TRUE", "at least one selected site")
+            raise self._bad("SiteSelection1", "has no TRUE", "at least one selected field")
         return tuple(place for place, is_selected in enumerate(grid, start=1) if is_selected)
 
     def _value(self, key: str) -> str:

@@ -276,12 +276,14 @@ def _sites(on_disk: set[int], htd: Htd, notes: list[str]) -> list[int]:
     if on_disk <= counted:
         return sorted(counted)
     if on_disk <= set(htd.grid_sites):
-        notes.append(f"sites are numbered by their place in the grid: {_numbers(htd.grid_sites)}")
+        notes.append(f"fields are numbered by their place in the grid: {_numbers(htd.grid_sites)}")
         return list(htd.grid_sites)
     if len(on_disk) == count:
-        notes.append(f"sites are numbered {_numbers(on_disk)}, not 1 to {count}")
+        notes.append(f"fields are numbered {_numbers(on_disk)}, not 1 to {count}")
         return sorted(on_disk)
-    notes.append(f"{htd.file} selects {count_of(count, 'site')}; sites beyond are kept: {_numbers(on_disk - counted)}")
+    notes.append(
+        f"{htd.file} selects {count_of(count, 'field')}; fields beyond are kept: {_numbers(on_disk - counted)}"
+    )
     return sorted(on_disk | counted)
 
 
@@ -299,12 +301,12 @@ def _field(chosen: Mapping[_Key, list[_Image]], htd: Htd, labels: Mapping[int, s
         planes[label] = Plane(images[0].path)
         if len(images) > 1:
             problems.append(
-                f"well {well} site s{site}: {len(images)} images of channel {label!r}:"
+                f"well {well} field s{site}: {len(images)} images of channel {label!r}:"
                 f" {' and '.join(image.where for image in images)}; keep one"
             )
     if missing:
         what = "any channel" if not planes else f"channel {', '.join(missing)}"
-        problems.append(f"well {well} site s{site}: no image of {what}; copy or export it again")
+        problems.append(f"well {well} field s{site}: no image of {what}; copy or export it again")
     return Field(name=f"s{site}", planes=planes, problems=tuple(problems))
 
 
