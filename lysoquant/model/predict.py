@@ -130,13 +130,14 @@ class Predictor:
 
     def _run(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> None:
         size = self.plan.tile_px
-        tiles = torch.zeros((len(batch), batch[0][0].image.shape[0], size, size))
+        # A batch is always full, if with nothing: arithmetic may differ with its size, and results must not.
+        tiles = torch.zeros((self.batch_size, batch[0][0].image.shape[0], size, size))
         for number, (crop, row, column, _, _) in enumerate(batch):
             tile = self._tile(crop.image, row, column)
             tiles[number, :, : tile.shape[1], : tile.shape[2]] = tile
         with torch.inference_mode(), autocast(self.device, self.precision):
             scores = self._network(tiles.to(self.device).contiguous(memory_format=torch.channels_last))
-        probabilities = torch.softmax(scores.float(), dim=1).cpu().numpy()
+        probabilities = torch.softmax(scores[: len(batch)].float(), dim=1).cpu().numpy()
         self.calls += 1
         self.tiles += len(batch)
         for (crop, row, column, rows, columns), found in zip(batch, probabilities, strict=True):

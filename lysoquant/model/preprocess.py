@@ -52,8 +52,9 @@ def normalise(
         The cell.
     normalization : {"cell", "joint"}
         cell: each channel between its own 1st and 99.8th percentile in the cell, the range at least 12 standard
-        deviations of its noise, then the square root. joint: one minimum and maximum over all channels of the cleared crop, as the
-        plugin does (its outside and its third channel are 0 before normalisation, so 0 is the minimum).
+        deviations of its noise, then the square root. joint: one minimum and maximum over all channels of the
+        cleared crop, as the plugin does (its outside and its third channel are 0 before normalisation, so 0 is the
+        minimum).
 
     Returns
     -------

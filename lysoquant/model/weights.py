@@ -78,6 +78,7 @@ def save_model(path: Path, network: UNet, card: ModelCard) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     save_file(tensors, partial, metadata={_CARD_KEY: card.model_dump_json()})
+    partial.chmod(0o644)
     partial.replace(path)
     return digest_file(path)
 

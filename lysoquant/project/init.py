@@ -313,12 +313,15 @@ def _wells(plate: RawPlate, name: str, plate_map: Path | None) -> tuple[tuple[We
     blank = WellRow(plate=name, well="", extra=dict.fromkeys(columns, ""))
     notes = []
     if without_images:
-        notes.append(f"{plate_map}: {_counted(without_images)} without images left out: {_some(without_images)}")
+        notes.append(
+            f"{plate_map}: {_counted(without_images)} without images, which the tables will say: {_some(without_images)}"
+        )
     if without_row:
         notes.append(
             f"{plate_map}: {_counted(without_row)} with images not in it, condition empty: {_some(without_row)}"
         )
-    return tuple(mapped.get(well, replace(blank, well=well)) for well in found), notes
+    wells = sorted({*found, *mapped}, key=well_order)
+    return tuple(mapped.get(well, replace(blank, well=well)) for well in wells), notes
 
 
 def _check_extent(plate: RawPlate, mapped: Mapping[str, WellRow], plate_map: Path) -> None:
