@@ -28,10 +28,10 @@ setup: .venv/ready
 	@touch $@
 
 demo: setup
-	@test -f $(DEMO)/plate/truth/settings.json || { rm -rf $(DEMO)/plate; $(BIN)/lysoquant simulate plate $(DEMO)/plate --wells 8 --fields 1 --seed 1; }
-	@test -f $(DEMO)/project/config/config.yaml || $(BIN)/lysoquant init $(DEMO)/plate --output $(DEMO)/project --plate-map $(DEMO)/plate/plate_map.csv
+	@test -f $(DEMO)/sim_plate/truth/settings.json || { rm -rf $(DEMO)/sim_plate; $(BIN)/lysoquant simulate plate $(DEMO)/sim_plate --wells 8 --fields 1 --seed 1; }
+	@test -f $(DEMO)/project/config/config.yaml || $(BIN)/lysoquant init $(DEMO)/sim_plate --output $(DEMO)/project --plate-map $(DEMO)/sim_plate/plate_map.csv
 	@$(BIN)/lysoquant run $(DEMO)/project --cores $(CORES)
-	@$(BIN)/lysoquant simulate compare $(DEMO)/plate $(DEMO)/project
+	@$(BIN)/lysoquant simulate compare $(DEMO)/sim_plate $(DEMO)/project
 
 test: .venv/ready-dev check
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)

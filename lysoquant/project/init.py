@@ -314,7 +314,7 @@ def _wells(plate: RawPlate, name: str, plate_map: Path | None) -> tuple[tuple[We
     notes = []
     if without_images:
         notes.append(
-            f"{plate_map}: {_counted(without_images)} without images, which the tables will say: {_some(without_images)}"
+            f"{plate_map}: {_counted(without_images)} without images, as the tables will say: {_some(without_images)}"
         )
     if without_row:
         notes.append(

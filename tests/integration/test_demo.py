@@ -37,7 +37,7 @@ def test_it_prints_the_table_and_the_report(demo: tuple[Path, str]) -> None:
 def test_occupancy_is_near_the_truth_in_every_well(demo: tuple[Path, str]) -> None:
     folder, said = demo
     largest = float(re.search(r"largest error of occupancy: ([\d.]+)", said)[1])  # type: ignore[index]
-    truth = pd.read_csv(folder / "plate/truth/wells.csv").set_index("well")
+    truth = pd.read_csv(folder / "sim_plate/truth/wells.csv").set_index("well")
     found = pd.read_csv(folder / "project/results/tables/wells.csv").set_index("well")
     errors = (found.occupancy_pooled - truth.occupancy_pooled).abs()
     assert len(errors) == 8

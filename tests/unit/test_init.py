@@ -131,7 +131,7 @@ def test_the_plate_map_fills_the_wells(begin: Callable[..., Initialised], tmp_pa
         ("C10", "", "", ""),
         ("D04", "ko", "", "5"),
     ]
-    assert f"{sheet}: 1 well without images, which the tables will say: D04" in made.notes
+    assert f"{sheet}: 1 well without images, as the tables will say: D04" in made.notes
     assert f"{sheet}: 1 well with images not in it, condition empty: C10" in made.notes
     assert load_project(tmp_path / "project").plate_map == made.wells
 
