@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from lysoquant.config import Project
 from lysoquant.convert.params import ConvertSettings
-from lysoquant.errors import StageError
+from lysoquant.errors import ConfigError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
 from lysoquant.record import Json, digest_file, digest_json, read_json, write_json
@@ -67,6 +67,16 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
     return Plan(project=project, n_fields={plate: look(project, plate).n_fields for plate in project.plates})
 
 
+def _require_channels(project: Project, plate: str, description: RawPlate) -> None:
+    """A role whose channel the whole plate lacks is a wrong setting; one field without it is a failed field."""
+    for role, label in project.config.channels.by_role().items():
+        if label not in description.channels:
+            raise ConfigError(
+                f"channels.{role} is {label!r}, which plate {plate} does not have; its channels are "
+                f"{', '.join(description.channels)}: correct channels.{role} in config/config.yaml"
+            )
+
+
 def refresh_plate(project: Project, plate: str) -> PlateInventory:
     """Look at a raw plate (names, sizes, times) and bring its raw records up to date.
 
@@ -74,9 +84,12 @@ def refresh_plate(project: Project, plate: str) -> PlateInventory:
     ------
     PlateError
         If the raw plate can't be described.
+    ConfigError
+        If it lacks a channel that the configuration gives a role.
     """
     layout, base = project.layout, _base(project, plate)
     description = _describe(project, plate)
+    _require_channels(project, plate, description)
     memory = _Memory(layout, plate, base)
     tokens: dict[str, dict[str, str]] = {
         well: {_name(path, base): memory.identify(well, path) for path in description.files(well)}

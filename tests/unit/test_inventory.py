@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from lysoquant.cells.params import CellsParams
 from lysoquant.channels import Channels
 from lysoquant.config import Config, Execution, PlateSource, Project, WellsPerJob
 from lysoquant.errors import PlateError, StageError
@@ -54,7 +55,8 @@ def touch(path: Path) -> None:
 def project(layout: Layout, raw: Path) -> Callable[..., Project]:
     def make(convert: int = 2) -> Project:
         config = Config(
-            channels=Channels(lysosome="L", cargo="C", nucleus="N"),
+            channels=Channels(lysosome="L", cargo="C"),
+            cells=CellsParams(method="field"),
             execution=Execution(wells_per_job=WellsPerJob(convert=convert)),
         )
         source = PlateSource(plate="P", path="raw", format="tiff", pattern=PATTERN)

@@ -100,7 +100,7 @@ def test_batches_are_filled_across_crops_with_exact_counts() -> None:
     assert network.batches == [4, 4, 4, 4]
     list(found.predict([(0, crop(4, 30, 17))]))
     assert (found.tiles, found.calls) == (22, 6)
-    assert network.batches[-2:] == [4, 4]  # the last batch is filled up with nothing
+    assert network.batches[-2:] == [4, 2]
 
 
 def test_empty_tiles_are_background_and_cost_nothing() -> None:

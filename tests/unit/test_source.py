@@ -29,6 +29,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "measure" / "page.html").write_text("<p>")
     (tmp_path / "measure" / "notes.txt").write_text("notes")
     monkeypatch.setattr(source, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(source, "_SOURCES", {"measure": ("measure",)})
     return tmp_path / "measure"
 
 
