@@ -20,7 +20,7 @@ from lysoquant.cells.grid import coarsen, coarsen_labels, refine_labels, work_fa
 from lysoquant.cells.params import CellsParams, CellsSettings
 from lysoquant.cells.step import run
 from lysoquant.cells.template import check_template, fill_template
-from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, reading_order
+from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um, reading_order
 from lysoquant.channels import Channels
 from lysoquant.errors import InputError, StageError
 from lysoquant.io.store import PlateStore
@@ -493,3 +493,13 @@ def test_convert_comes_first(plate: Layout) -> None:
     plate.well_record("P", "convert", "A01").unlink()
     with pytest.raises(StageError, match="no convert record of well A01"):
         _run(plate, _settings())
+
+
+def test_the_median_diameter_is_of_whole_nuclei_only() -> None:
+    labels = np.zeros((60, 60), np.uint32)
+    labels[10:20, 10:20] = 1  # 100 pixels
+    labels[30:50, 30:50] = 2  # 400 pixels
+    labels[:30, 50:] = 3  # cut by the image's border
+    expected = (np.sqrt(100 / np.pi) + np.sqrt(400 / np.pi)) * 0.5
+    assert median_diameter_um(labels, pixel_size_um=0.5) == pytest.approx(expected)
+    assert np.isnan(median_diameter_um(np.full((5, 5), 1), pixel_size_um=0.5))
