@@ -265,3 +265,9 @@ def test_a_link_has_its_own_name_and_not_that_of_its_target(layout: Layout, raw:
     (raw / "B02_L.tif").symlink_to(outside)
     refresh_plate(project(), "P")
     assert "B02_L.tif" in tokens(layout)
+
+
+def test_a_file_name_that_is_not_utf8_is_one_line(project: Callable[..., Project], raw: Path) -> None:
+    (raw / "B02_L.tif").rename(raw / os.fsdecode(b"\xff_B02_L.tif"))
+    with pytest.raises(PlateError, match=r"is not UTF-8, which no table can hold; rename it"):
+        plan_project(project(), refresh=True)
