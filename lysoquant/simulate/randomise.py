@@ -11,7 +11,7 @@ from lysoquant.simulate.scene import Appearance, Biology, SceneSettings
 def random_settings(rng: np.random.Generator, *, extent_um: float) -> SceneSettings:
     """Settings of a square field of `extent_um`, drawn far wider than any one plate.
 
-    Pixel sizes from 0.038 to 0.125 um, brightest rings from about 45 to 1,000 photo-electrons.
+    Pixel sizes from 0.038 to 0.125 um, brightest rings from about 30 to 1,800 photo-electrons.
     """
     pixel = _log_uniform(rng, 0.038, 0.125)
     size = round(extent_um / pixel)
@@ -21,13 +21,13 @@ def random_settings(rng: np.random.Generator, *, extent_um: float) -> SceneSetti
         appearance=random_appearance(rng),
         optics=Optics(
             pixel_size_um=pixel,
-            sigma_um=rng.uniform(0.075, 0.135),
-            sigma_z_um=rng.uniform(0.2, 0.6),
+            sigma_um=rng.uniform(0.06, 0.145),
+            sigma_z_um=rng.uniform(0.1, 0.6),
             spread=rng.uniform(0.25, 0.6),
             leak=rng.uniform(0, 0.15),
         ),
         camera=Camera(
-            photons=_log_uniform(rng, 15, 330),
+            photons=_log_uniform(rng, 10, 600),
             offset=rng.uniform(0, 500),
             gain=_log_uniform(rng, 0.4, 6),
             read_noise=rng.uniform(0.5, 6),
@@ -53,21 +53,24 @@ def random_appearance(rng: np.random.Generator) -> Appearance:
     """Stain and structure from sparse, crisp rings to crowded, dim and hazy ones."""
     least = rng.uniform(1.4, 3)
     return Appearance(
-        radius_um=rng.uniform(0.3, 0.52),
+        radius_um=rng.uniform(0.28, 0.65),
         radius_spread=rng.uniform(0.2, 0.45),
         clustering=rng.uniform(0, 0.8),
-        out_of_focus=rng.uniform(0.1, 0.5),
+        out_of_focus=max(0.0, rng.uniform(-0.1, 0.5)),
         brightness_spread=rng.uniform(0.25, 1.0),
         patchiness=rng.uniform(0.1, 0.9),
         bulge=rng.uniform(0, 0.12),
+        stretch=rng.uniform(0, 0.25),
         haze=rng.uniform(0, 0.6),
         tubules=rng.uniform(0, 1.2),
         specks=rng.uniform(0, 1.2),
-        luminal=rng.uniform(0, 0.3),
+        luminal=rng.uniform(0, 0.4),
         cargo=_log_uniform(rng, 0.3, 3),
         expression_spread=rng.uniform(0.2, 0.8),
         mesh_um=rng.uniform(0.5, 1.5),
         sheets=rng.uniform(0, 1),
+        reticulum=1.0 if rng.random() < 0.6 else _log_uniform(rng, 0.03, 1),
+        exclusion=1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1),
         load=(least, least * rng.uniform(1.5, 4)),
         partial=rng.uniform(0, 0.5),
         inclusions=rng.uniform(0, 0.6),

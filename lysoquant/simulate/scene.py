@@ -60,8 +60,8 @@ class Appearance:
         Share of vesicles that the focal plane does not cut.
     brightness_spread : float
         Standard deviation of the logarithm of a membrane's brightness.
-    patchiness, bulge : float
-        Largest unevenness of a membrane's stain and of its shape.
+    patchiness, bulge, stretch : float
+        Largest unevenness of a membrane's stain and of its shape; largest elongation.
     haze, tubules, specks : float
         Diffuse cytosolic stain, thin tubules and small puncta of the lysosome channel.
     luminal : float
@@ -70,6 +70,9 @@ class Appearance:
         Brightness of the reticulum, and standard deviation of its logarithm over cells.
     mesh_um, sheets : float
         Mesh size of the reticulum; share of it that is smooth.
+    reticulum, exclusion : float
+        Brightness of the reticulum relative to what lumens and docked vesicles are filled with; share of its light
+        that an endolysosome keeps out.
     load : tuple of float
         Range of a loaded lumen's concentration relative to the reticulum's.
     partial : float
@@ -89,6 +92,7 @@ class Appearance:
     brightness_spread: float = 0.7
     patchiness: float = 0.5
     bulge: float = 0.06
+    stretch: float = 0.05
     haze: float = 0.15
     tubules: float = 0.4
     specks: float = 0.4
@@ -97,6 +101,8 @@ class Appearance:
     expression_spread: float = 0.5
     mesh_um: float = 0.8
     sheets: float = 0.3
+    reticulum: float = 1.0
+    exclusion: float = 1.0
     load: tuple[float, float] = (2.0, 6.0)
     partial: float = 0.3
     inclusions: float = 0.1
@@ -177,7 +183,10 @@ def simulate_scene(settings: SceneSettings, rng: np.random.Generator) -> Scene:
     reticulum = _reticulum(cells, depth, look, optics, rng) * level
     granules = _granules(cells, expression * look.cargo, settings, rng)
     delivered = _cargo_points(found, loaded, docked, expression * look.cargo, look, rng)
-    cargo = reticulum * room + image_points(join([granules, delivered]), shape=shape, optics=optics)
+    open_to_cargo = 1 - np.float32(look.exclusion) * (1 - room)
+    cargo = np.float32(look.reticulum) * reticulum * open_to_cargo + image_points(
+        join([granules, delivered]), shape=shape, optics=optics
+    )
     cargo += np.float32(look.bleed) * lysosome + np.float32(0.02) * (cells > 0)
     nucleus = _nucleus_image(nuclei, optics, rng)
     light = _illumination(shape, look.vignetting)
@@ -290,11 +299,18 @@ def _vesicles(
         wave=wave.astype(np.float32),
         phase=rng.uniform(0, 2 * np.pi, (count, 3)).astype(np.float32),
         bulge=rng.uniform(0, look.bulge, count).astype(np.float32),
+        stretch=rng.uniform(0, look.stretch, count).astype(np.float32),
+        axis=_in_plane(count, rng),
         patch=rng.uniform(0.05, max(0.06, look.patchiness), count).astype(np.float32),
         brightness=np.clip(bright, 0.12, 8).astype(np.float32),
         cell=owner - 1,
     )
     return found.take(np.flatnonzero(keep))
+
+
+def _in_plane(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    azimuth = rng.uniform(0, 2 * np.pi, count)
+    return np.stack([np.sin(azimuth), np.cos(azimuth), 0 * azimuth], axis=1).astype(np.float32)
 
 
 def _heights(radius: NDArray[np.float32], look: Appearance, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -430,7 +446,7 @@ def _cargo_points(
             )
         )
     if len(outside):
-        strength = rng.uniform(3, 10, len(outside)) * level[outside]
+        strength = rng.uniform(2, 11, len(outside)) * level[outside]
         clouds.append(endolysosomes.docked_points(found, outside, concentration=strength.astype(np.float32), rng=rng))
     return join(clouds)
 

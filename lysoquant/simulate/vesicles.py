@@ -36,6 +36,10 @@ class Vesicles:
         Relative amplitude of the deviation from a sphere.
     patch : array (V,)
         Unevenness of the membrane's staining (standard deviation of its logarithm).
+    stretch : array (V,)
+        Elongation: the radius along `axis` is 1 + stretch, across it 1 - stretch.
+    axis : array (V, 3)
+        Unit vector in the focal plane.
     brightness : array (V,)
         Fluorescence of the membrane a um2.
     cell : int array (V,)
@@ -48,6 +52,8 @@ class Vesicles:
     phase: Array
     bulge: Array
     patch: Array
+    stretch: Array
+    axis: Array
     brightness: Array
     cell: NDArray[np.int64]
 
@@ -64,7 +70,9 @@ class Vesicles:
 
     def shell_radius_um(self, which: NDArray[np.int64], direction: Array) -> Array:
         """Distance of the membrane from the centre along unit directions (N, 3) of vesicles `which` (N,)."""
-        return np.asarray(self.radius_um[which] * (1 + self.bulge[which] * self.waves(which, direction)))
+        along = np.einsum("nd,nd->n", self.axis[which], direction)
+        shape = 1 + self.bulge[which] * self.waves(which, direction) + self.stretch[which] * (2 * along**2 - 1)
+        return np.asarray(self.radius_um[which] * np.maximum(shape, np.float32(0.3)))
 
     def is_cut(self) -> NDArray[np.bool_]:
         """Whether the focal plane cuts the lumen: its circle is at least seven tenths of the vesicle's radius."""
@@ -137,19 +145,22 @@ def lumen_points(
 def docked_points(
     vesicles: Vesicles, which: NDArray[np.int64], *, concentration: Array, rng: np.random.Generator
 ) -> Points:
-    """Small vesicles of cargo on the outside of the membranes of `which`, where the focal plane shows them."""
-    buds = rng.integers(1, 5, len(which))
+    """Small vesicles of cargo on the outside of the membranes of `which`, where the focal plane shows them.
+
+    One to four lie anywhere; a third of the membranes carry an arc of up to twelve side by side instead.
+    """
+    arc = rng.random(len(which)) < 1 / 3
+    buds = np.where(arc, rng.integers(4, 13, len(which)), rng.integers(1, 5, len(which)))
     nth = np.repeat(np.arange(len(which)), buds)
-    azimuth = rng.uniform(0, 2 * np.pi, len(nth))
+    width = np.where(arc, rng.uniform(0.4, 1.6, len(which)), np.pi)
+    azimuth = rng.uniform(0, 2 * np.pi, len(which))[nth] + width[nth] * rng.uniform(-1, 1, len(nth))
     up = np.clip(
         -vesicles.centre_um[which[nth], 2] / vesicles.radius_um[which[nth]] + rng.normal(0, 0.25, len(nth)), -0.95, 0.95
     )
     flat = np.sqrt(1 - up**2)
     direction = np.stack([flat * np.sin(azimuth), flat * np.cos(azimuth), up], axis=1).astype(np.float32)
-    size = rng.uniform(0.05, 0.14, len(nth)).astype(np.float32)
-    distance = (
-        vesicles.shell_radius_um(which[nth], direction) + size + rng.uniform(0.02, 0.1, len(nth)).astype(np.float32)
-    )
+    size = rng.uniform(0.05, 0.16, len(nth)).astype(np.float32)
+    distance = vesicles.shell_radius_um(which[nth], direction) + size + rng.uniform(0, 0.1, len(nth)).astype(np.float32)
     centre = vesicles.centre_um[which[nth]] + direction * distance[:, None]
     grains = 40
     offset = rng.standard_normal((len(nth), grains, 3)).astype(np.float32) * size[:, None, None] * 0.6

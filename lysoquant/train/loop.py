@@ -1,209 +1,268 @@
-"""The training loop: scenes made on the fly, checkpoints, resume."""
+"""The training loop: batches made off the critical path, checkpoints, exact resume."""
 
 from __future__ import annotations
 
-import csv
-import math
+import dataclasses
+import json
 import pickle
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lysoquant.errors import InputError
-from lysoquant.model.network import Architecture, UNet
-from lysoquant.model.precision import autocast
+from lysoquant.model.network import UNet
+from lysoquant.model.precision import autocast, resolve_precision
 from lysoquant.model.weights import ModelCard, load_model, save_model
 from lysoquant.progress import Progress
+from lysoquant.train import curves
 from lysoquant.train.loss import class_cross_entropy, weighted_cross_entropy
-from lysoquant.train.tiles import SceneTiles, TileSettings
+from lysoquant.train.settings import TrainSettings, learning_rate
+from lysoquant.train.sources import SimulatedSource, Source
+from lysoquant.train.tiles import TileStream
+from lysoquant.train.validate import validate, validation_tiles
+
+_VALIDATION_SEED = 7_000_003
+_VALIDATION_TILES = 12
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """One training run.
+@dataclass
+class _State:
+    """All that a run carries from one step to the next."""
 
-    Attributes
-    ----------
-    iterations : int
-        Steps of the optimiser.
-    batch_size : int
-        Tiles a step.
-    learning_rate : float
-        Of Adam until the decay begins.
-    decay_share : float
-        Last share of the iterations, over which the learning rate falls along a half cosine to 2 %.
-    average : float
-        Decay of the running average of the weights, which is what is saved.
-    class_share : float
-        Weight of the term that only tells empty from loaded; 0 is the paper's loss.
-    start_from : pathlib.Path or None
-        Model file whose weights the run starts from (transfer learning).
-    """
-
-    iterations: int = 10_000
-    batch_size: int = 2
-    learning_rate: float = 4e-4
-    warm_up: int = 200
-    decay_share: float = 0.35
-    average: float = 0.999
-    class_share: float = 0.5
-    start_from: Path | None = None
-    seed: int = 0
-    workers: int = 1
-    checkpoint_every: int = 500
-    architecture: Architecture = field(default_factory=lambda: Architecture(max_features=128))
-    tiles: TileSettings = field(default_factory=TileSettings)
+    network: UNet
+    optimiser: torch.optim.Optimizer
+    average: dict[str, Tensor]
+    done: int = 0
 
 
-def learning_rate(settings: TrainSettings, iteration: int) -> float:
-    """Learning rate at an iteration (counted from 0): linear warm-up, constant, then a half cosine down to 2 %."""
-    rise = min(1.0, (iteration + 1) / max(1, settings.warm_up))
-    start = settings.iterations * (1 - settings.decay_share)
-    share = (iteration - start) / max(1.0, settings.iterations - start)
-    fall = 1.0 if share < 0 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-    return settings.learning_rate * rise * fall
-
-
-def train(*, folder: Path, settings: TrainSettings, device: str = "cpu") -> Path:
+def train(
+    *,
+    folder: Path,
+    settings: TrainSettings,
+    device: str = "cpu",
+    source: Source | None = None,
+    validation: Source | None = None,
+) -> Path:
     """Train a network, or go on with the run that `folder` holds.
+
+    An interrupted run that is called again ends with the weights of a run that was not interrupted: each batch depends
+    on the seed and its number alone.
+
+    Parameters
+    ----------
+    source, validation : Source, optional
+        Where the cells come from; by default simulated scenes, another stream of them for validation.
 
     Returns
     -------
     pathlib.Path
-        The model file, ``folder/model.safetensors``.
+        The model file, ``folder/model.safetensors``. Beside it: ``checkpoint.pt``, ``log.csv``, ``curves.png``.
 
     Raises
     ------
     InputError
-        If the folder holds a run of another network, or a damaged checkpoint.
+        If the folder holds a run with other settings, or a damaged checkpoint.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(settings.seed)
-    network = UNet(settings.architecture).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if settings.start_from is not None:
-        network.load_state_dict(load_model(settings.start_from).network.state_dict())
-    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999))
-    done = _resume(folder, network, optimiser, average)
-    scenes = math.ceil(done * settings.batch_size / settings.tiles.tiles_per_scene)
-    stream = SceneTiles(settings.tiles, seed=settings.seed, first_scene=scenes)
-    loader = DataLoader(stream, batch_size=settings.batch_size, num_workers=settings.workers)
+    source = source or SimulatedSource(seed=settings.seed)
+    validation = validation or SimulatedSource(seed=_VALIDATION_SEED)
+    settings = replace(settings, tiles=replace(settings.tiles, margin_px=settings.architecture.loss_px // 2))
+    state = _begin(settings, device)
+    _resume(folder, state, settings, source)
+    if state.done >= settings.iterations:
+        return folder / "model.safetensors"
+    stream = TileStream(
+        source, settings.tiles, seed=settings.seed, batch_size=settings.batch_size, first_batch=state.done
+    )
+    loader = DataLoader(
+        stream,
+        batch_size=None,
+        num_workers=settings.workers,
+        pin_memory=device == "cuda",
+        worker_init_fn=_one_thread if settings.workers else None,
+    )
+    tiles = validation_tiles(validation, settings.tiles, seed=_VALIDATION_SEED, count=_VALIDATION_TILES)
+    step = _compiled(state.network, device)
+    before = curves.cut_after(folder / "log.csv", state.done)
     started = time.perf_counter()
-    with Progress("train", total=settings.iterations, done=done) as progress:
-        losses: list[float] = []
-        for iteration, batch in zip(range(done, settings.iterations), loader, strict=False):
-            losses.append(_step(network, optimiser, average, batch, settings, iteration, device))
+    with Progress("train", total=settings.iterations, done=state.done) as progress:
+        losses: list[Tensor] = []
+        for iteration, batch in zip(range(state.done, settings.iterations), loader, strict=False):
+            losses.append(_step(state, step, batch, settings, iteration, device))
             if (iteration + 1) % 50 == 0:
-                progress.advance(50, note=f"loss {sum(losses[-50:]) / 50:.4f}")
+                progress.advance(50, note=f"loss {float(torch.stack(losses[-50:]).mean()):.4f}")
             if (iteration + 1) % settings.checkpoint_every == 0 or iteration + 1 == settings.iterations:
-                _checkpoint(folder, network, optimiser, average, iteration + 1)
-                seconds = time.perf_counter() - started
-                _log(folder, iteration + 1, sum(losses) / len(losses), learning_rate(settings, iteration), seconds)
-                save(folder / "model.safetensors", average, settings, iteration + 1)
+                state.done = iteration + 1
+                averaged = _averaged(state, settings)
+                curves.append(
+                    folder / "log.csv",
+                    iteration=state.done,
+                    loss=float(torch.stack(losses).mean()),
+                    rate=learning_rate(settings, iteration),
+                    seconds=before + time.perf_counter() - started,
+                    validation=validate(averaged.to(device).eval(), tiles, device=device),
+                )
+                curves.draw(folder / "log.csv", folder / "curves.png")
+                save(folder / "model.safetensors", averaged, settings, state.done, source)
+                _checkpoint(folder, state, settings, source)
                 losses.clear()
     return folder / "model.safetensors"
 
 
-def _step(
-    network: UNet,
-    optimiser: torch.optim.Optimizer,
-    average: dict[str, Tensor],
-    batch: list[Tensor],
-    settings: TrainSettings,
-    iteration: int,
-    device: str,
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(settings, iteration)
-    images, classes, weights = (tensor.to(device) for tensor in batch)
-    with autocast(device):
-        scores = network(images.contiguous(memory_format=torch.channels_last))
-    loss = weighted_cross_entropy(scores, classes, weights)
-    loss = loss + settings.class_share * class_cross_entropy(scores, classes, weights)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimiser.step()
-    decay = min(settings.average, (iteration + 1) / (iteration + 10))
-    with torch.no_grad():
-        for name, value in network.state_dict().items():
-            average[name].lerp_(value, 1 - decay)
-    return float(loss.detach())
+def seconds_per_step(settings: TrainSettings, *, device: str, steps: int = 3) -> float:
+    """Time of one step on this machine, measured with a blank batch; making batches goes on beside it."""
+    state = _begin(replace(settings, start_from=None), device)
+    size, answer = settings.tiles.tile_px + settings.architecture.loss_px, settings.tiles.tile_px
+    batch = (
+        torch.rand(settings.batch_size, settings.tiles.in_channels, size, size),
+        torch.zeros(settings.batch_size, answer, answer, dtype=torch.int64),
+        torch.ones(settings.batch_size, answer, answer),
+    )
+    _step(state, state.network, batch, settings, 0, device)
+    started = time.perf_counter()
+    for _ in range(steps):
+        float(_step(state, state.network, batch, settings, 0, device))
+    return (time.perf_counter() - started) / steps
 
 
-def save(path: Path, weights: dict[str, Tensor], settings: TrainSettings, iterations: int) -> None:
-    """Write averaged weights as a model file with what is known of it now."""
-    network = UNet(settings.architecture)
-    network.load_state_dict({name: value.cpu() for name, value in weights.items()})
+def arithmetic(device: str) -> str:
+    """What a run computes in, for people."""
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    return f"{name}, {resolve_precision('auto', torch.device(device))}"
+
+
+def save(path: Path, network: UNet, settings: TrainSettings, iterations: int, source: Source) -> None:
+    """Write a network as a model file with what is known of it now."""
+    tiles = settings.tiles
     training: dict[str, str | int | float] = {
-        "data": "simulated scenes made on the fly (lysoquant.simulate.randomise)",
+        "data": source.description,
         "iterations": iterations,
         "batch_size": settings.batch_size,
-        "tile_px": settings.tiles.tile_px,
+        "tile_px": tiles.tile_px,
         "seed": settings.seed,
         "learning_rate": settings.learning_rate,
+        "schedule": settings.schedule,
         "class_share": settings.class_share,
+        "border_factor": tiles.weights.border_factor,
+        "average": settings.average,
         "start_from": str(load_model(settings.start_from).sha256) if settings.start_from else "",
     }
     card = ModelCard(
         name=f"lysoquant-{settings.architecture.levels}x{settings.architecture.base_features}",
         architecture=settings.architecture,
-        normalization=settings.tiles.normalization,
+        normalization=tiles.normalization,
         training=training,
     )
-    save_model(path, network, card)
+    save_model(path, network.cpu(), card)
 
 
-def _checkpoint(
-    folder: Path, network: UNet, optimiser: torch.optim.Optimizer, average: dict[str, Tensor], done: int
-) -> None:
+def _begin(settings: TrainSettings, device: str) -> _State:
+    torch.manual_seed(settings.seed)
+    network = UNet(settings.architecture).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if settings.start_from is not None:
+        start = load_model(settings.start_from)
+        if start.card.architecture.features() != settings.architecture.features():
+            raise InputError(
+                f"{settings.start_from}: has features {start.card.architecture.features()}, the run "
+                f"{settings.architecture.features()}; give --levels, --base-features and --max-features of that model"
+            )
+        network.load_state_dict(start.network.state_dict())
+    optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999))
+    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    return _State(network, optimiser, average)
+
+
+def _one_thread(_worker: int) -> None:
+    """Small matrices on many threads would take the processor from the network."""
+    threadpool_limits(1)
+
+
+def _compiled(network: UNet, device: str) -> Any:
+    """The network compiled where that pays: on a GPU. On a CPU oneDNN's own kernels are as fast."""
+    return torch.compile(network) if device == "cuda" else network
+
+
+def _step(
+    state: _State,
+    network: Any,
+    batch: tuple[Tensor, Tensor, Tensor],
+    settings: TrainSettings,
+    iteration: int,
+    device: str,
+) -> Tensor:
+    for group in state.optimiser.param_groups:
+        group["lr"] = learning_rate(settings, iteration)
+    images, classes, weights = (tensor.to(device, non_blocking=True) for tensor in batch)
+    with autocast(device):
+        scores = network(images.contiguous(memory_format=torch.channels_last))
+    loss = weighted_cross_entropy(scores, classes, weights)
+    if settings.class_share:
+        loss = loss + settings.class_share * class_cross_entropy(scores, classes, weights)
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    state.optimiser.step()
+    decay = min(settings.average, (iteration + 1) / (iteration + 10))
+    with torch.no_grad():
+        for name, value in state.network.state_dict().items():
+            state.average[name].lerp_(value, 1 - decay)
+    return loss.detach()
+
+
+def _averaged(state: _State, settings: TrainSettings) -> UNet:
+    network = UNet(settings.architecture)
+    network.load_state_dict({name: value.cpu() for name, value in state.average.items()})
+    return network
+
+
+def _identity(settings: TrainSettings, source: Source) -> str:
+    """What makes two runs one: all settings but how long, and how the batches are made."""
+    fields = dataclasses.asdict(replace(settings, iterations=0, workers=0, checkpoint_every=0, start_from=None))
+    fields["architecture"] = settings.architecture.model_dump()
+    fields["source"] = source.description
+    return json.dumps(fields, sort_keys=True, default=str)
+
+
+def _checkpoint(folder: Path, state: _State, settings: TrainSettings, source: Source) -> None:
     partial = folder / ".checkpoint.part"
     torch.save(
         {
-            "network": network.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "average": average,
-            "done": done,
-            "architecture": network.architecture.model_dump(),
+            "network": state.network.state_dict(),
+            "optimiser": state.optimiser.state_dict(),
+            "average": state.average,
+            "done": state.done,
+            "settings": _identity(settings, source),
         },
         partial,
     )
     partial.replace(folder / "checkpoint.pt")
 
 
-def _resume(folder: Path, network: UNet, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+def _resume(folder: Path, state: _State, settings: TrainSettings, source: Source) -> None:
     path = folder / "checkpoint.pt"
     if not path.exists():
-        return 0
+        return
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        before, wanted = json.loads(kept["settings"]), json.loads(_identity(settings, source))
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise InputError(
-            f"{path}: damaged, or no checkpoint of lysoquant; remove it, or give another --output"
+            f"{path}: damaged, or no checkpoint of lysoquant; remove it, or give another folder to write to"
         ) from error
-    if state["architecture"] != network.architecture.model_dump():
+    changed = [name for name in wanted if before.get(name) != wanted[name]]
+    if changed:
+        name = changed[0]
         raise InputError(
-            f"{path}: is a run of the network {state['architecture']}, not {network.architecture.model_dump()}; "
-            "give another --output"
+            f"{path}: is a run with {name} {before.get(name)}, not {wanted[name]}; give another folder to write to"
         )
-    network.load_state_dict(state["network"])
-    optimiser.load_state_dict(state["optimiser"])
-    for name, value in state["average"].items():
-        average[name].copy_(value)
-    return int(state["done"])
-
-
-def _log(folder: Path, iteration: int, loss: float, rate: float, seconds: float) -> None:
-    path = folder / "log.csv"
-    row = {"iteration": iteration, "loss": f"{loss:.5f}", "learning_rate": f"{rate:.3g}", "seconds": f"{seconds:.0f}"}
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, row, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    state.network.load_state_dict(kept["network"])
+    state.optimiser.load_state_dict(kept["optimiser"])
+    for name, value in kept["average"].items():
+        state.average[name].copy_(value)
+    state.done = int(kept["done"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,11 +13,26 @@ from torch import Tensor
 
 from lysoquant.vocabulary import BACKGROUND, EMPTY, LOADED
 
-BORDER_FACTOR: Final = 50.0
-BORDER_SIGMA_PX: Final = 6.0
-BALANCE: Final = 0.1
-BALANCE_SIGMA_PX: Final = 10.0
-_REACH_PX: Final = int(3 * BORDER_SIGMA_PX)
+_REACH_SIGMAS: Final = 5.0
+"""Beyond them the border term is below 50 exp(-12.5) = 2e-4."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Constants of the pixel weights; the defaults are the original's.
+
+    Attributes
+    ----------
+    border_factor, border_sigma_px : float
+        Height and width of the extra weight between neighbours of one class.
+    balance, balance_sigma_px : float
+        Weight of background far from any foreground (v), and how fast it rises to 1 beside it.
+    """
+
+    border_factor: float = 50.0
+    border_sigma_px: float = 6.0
+    balance: float = 0.1
+    balance_sigma_px: float = 10.0
 
 
 def separate_touching(regions: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -33,7 +49,9 @@ def separate_touching(regions: NDArray[np.integer]) -> NDArray[np.bool_]:
     return touching
 
 
-def pixel_weights(regions: NDArray[np.integer], classes: NDArray[np.integer]) -> NDArray[np.float32]:
+def pixel_weights(
+    regions: NDArray[np.integer], classes: NDArray[np.integer], constants: LossWeights | None = None
+) -> NDArray[np.float32]:
     """Weight of every pixel in the loss.
 
     Parameters
@@ -50,26 +68,28 @@ def pixel_weights(regions: NDArray[np.integer], classes: NDArray[np.integer]) ->
         50 exp(-(d1 + d2)^2 / (2 * 6^2)) + (1 - v) exp(-d1^2 / (2 * 10^2)), v = 0.1, with d1 and d2 the distances in
         pixels to the nearest and second nearest instance of class c.
     """
-    weights = np.full(regions.shape, BALANCE)
+    constants = constants or LossWeights()
+    weights = np.full(regions.shape, constants.balance)
     for target in (EMPTY, LOADED):
         instances = np.where(classes == target, regions, 0)
         if not instances.any():
             continue
         nearest = ndimage.distance_transform_edt(instances == 0)
-        weights += (1 - BALANCE) * np.exp(-(nearest**2) / (2 * BALANCE_SIGMA_PX**2))
-        weights += BORDER_FACTOR * np.exp(-(_two_nearest(instances) ** 2) / (2 * BORDER_SIGMA_PX**2))
+        weights += (1 - constants.balance) * np.exp(-(nearest**2) / (2 * constants.balance_sigma_px**2))
+        both = _two_nearest(instances, reach_px=int(_REACH_SIGMAS * constants.border_sigma_px))
+        weights += constants.border_factor * np.exp(-(both**2) / (2 * constants.border_sigma_px**2))
     weights[classes != BACKGROUND] = 1
     return weights.astype(np.float32)
 
 
-def _two_nearest(instances: NDArray[np.integer]) -> NDArray[np.float64]:
-    """d1 + d2 where two instances are near enough to matter, infinite elsewhere."""
+def _two_nearest(instances: NDArray[np.integer], *, reach_px: int) -> NDArray[np.float64]:
+    """d1 + d2 where two instances are within reach, infinite elsewhere."""
     first = np.full(instances.shape, np.inf)
     second = np.full(instances.shape, np.inf)
     for number, box in enumerate(ndimage.find_objects(instances), start=1):
         if box is None:
             continue
-        wide = tuple(slice(max(0, side.start - _REACH_PX), side.stop + _REACH_PX) for side in box)
+        wide = tuple(slice(max(0, side.start - reach_px), side.stop + reach_px) for side in box)
         distance = ndimage.distance_transform_edt(instances[wide] != number)
         second[wide] = np.minimum(second[wide], np.maximum(first[wide], distance))
         first[wide] = np.minimum(first[wide], distance)

@@ -1,0 +1,115 @@
+"""Cells that no training ever sees: the named conditions of the accuracy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from lysoquant.examples.example import Example
+from lysoquant.examples.simulated import to_model, true_cells
+from lysoquant.model.preprocess import model_length
+from lysoquant.simulate.flat import draw_ellipses, simulate_flat
+from lysoquant.simulate.optics import Camera, Optics
+from lysoquant.simulate.randomise import random_settings
+from lysoquant.simulate.scene import Appearance, Biology, SceneSettings, simulate_scene
+from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
+
+PIXEL_SIZES_UM: Final = (0.04, 0.065, 0.09, 0.12)
+PHOTONS: Final = {"low noise": 300.0, "middle noise": 100.0, "high noise": 35.0}
+"""Photo-electrons a um2 of brightness 1; a typical ring's ridge has about three times as many a um2."""
+CASES: Final = ("typical", "docked", "clustered")
+_EXTENT_UM = 24.0
+_STREAM, _TUNING_STREAM, _WIDE_STREAM, _FLAT_STREAM = 900_001, 900_007, 900_011, 900_019
+
+
+def held_out(*, seed: int, per_condition: int = 1) -> Iterator[tuple[str, Example]]:
+    """Cells like those of `lysoquant simulate plate`, over pixel size, noise and case (36 conditions).
+
+    Yields
+    ------
+    condition, example
+        The condition's name is such as ``0.065 um, middle noise, docked``.
+    """
+    for first, pixel in enumerate(PIXEL_SIZES_UM):
+        for second, (noise, photons) in enumerate(PHOTONS.items()):
+            for third, case in enumerate(CASES):
+                for repeat in range(per_condition):
+                    rng = np.random.default_rng((_STREAM, seed, first, second, third, repeat))
+                    name = f"{pixel:g} um, {noise}, {case}"
+                    yield name, _one_cell(_settings(pixel, photons, case, rng), rng, name=f"{name} {repeat + 1}")
+
+
+def tuning(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
+    """Other cells of the same kinds, in random conditions: what baselines are tuned on."""
+    for number in range(count):
+        rng = np.random.default_rng((_TUNING_STREAM, seed, number))
+        pixel, photons = float(rng.choice(PIXEL_SIZES_UM)), float(rng.choice(list(PHOTONS.values())))
+        case = str(rng.choice(CASES))
+        yield "tuning", _one_cell(_settings(pixel, photons, case, rng), rng, name=f"tuning {number + 1}")
+
+
+def wide(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
+    """Unseen scenes from the whole range that training draws from, far wider than any plate."""
+    for number in range(count):
+        rng = np.random.default_rng((_WIDE_STREAM, seed, number))
+        yield "wide", _one_cell(random_settings(rng, extent_um=_EXTENT_UM), rng, name=f"wide {number + 1}")
+
+
+def outside(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
+    """Cells of a second simulator that training never draws from (:mod:`lysoquant.simulate.flat`)."""
+    for number in range(count):
+        rng = np.random.default_rng((_FLAT_STREAM, seed, number))
+        pixel = PIXEL_SIZES_UM[number % len(PIXEL_SIZES_UM)]
+        photons = 20.0 * 2.5 ** (number // len(PIXEL_SIZES_UM) % 3)
+        scene = simulate_flat(rng, pixel_size_um=pixel, photons=photons, docked=0.3)
+        shape = (model_length(scene.inside.shape[0], pixel), model_length(scene.inside.shape[1], pixel))
+        regions = draw_ellipses(scene.ellipses, shape=shape, pixel_size_um=MODEL_PIXEL_SIZE_UM)
+        regions[~to_model(scene.inside, pixel).astype(bool)] = 0
+        area_um2 = np.bincount(regions.ravel(), minlength=len(scene.classes) + 1) * MODEL_PIXEL_SIZE_UM**2
+        area_um2[0] = np.inf
+        yield (
+            f"{pixel:g} um, {photons:g} photo-electrons, second simulator",
+            Example(
+                name=f"outside {number + 1}",
+                cargo=scene.cargo,
+                lysosome=scene.lysosome,
+                inside=scene.inside,
+                pixel_size_um=pixel,
+                regions=regions,
+                classes=np.concatenate([[0], scene.classes]).astype(np.uint8),
+                ignored=np.asarray((area_um2 < MIN_AREA_UM2)[regions]),
+                docked=np.concatenate([[False], scene.docked]),
+            ),
+        )
+
+
+def _settings(pixel_size_um: float, photons: float, case: str, rng: np.random.Generator) -> SceneSettings:
+    look = replace(
+        Appearance(),
+        cargo=rng.uniform(0.7, 1.5),
+        haze=rng.uniform(0.1, 0.25),
+        clustering=rng.uniform(0.85, 1) if case == "clustered" else Appearance().clustering,
+    )
+    biology = Biology(
+        occupancy=rng.uniform(0.1, 0.4) if case == "docked" else rng.uniform(0.2, 0.8),
+        docked=rng.uniform(0.4, 0.7) if case == "docked" else 0.05,
+        transfected=1.0,
+        cell_radius_um=12.5,
+        cell_spacing_um=16.0,
+        per_cell=260 if case == "clustered" else Biology().per_cell,
+    )
+    shape = (round(_EXTENT_UM / pixel_size_um),) * 2
+    optics = Optics(pixel_size_um=pixel_size_um, sigma_um=rng.uniform(0.09, 0.12), sigma_z_um=rng.uniform(0.3, 0.4))
+    return SceneSettings(shape, biology, look, optics, Camera(photons=photons, offset=rng.uniform(90, 130)))
+
+
+def _one_cell(settings: SceneSettings, rng: np.random.Generator, *, name: str) -> Example:
+    """The cell with most endolysosomes of a scene; another scene if none has any."""
+    while True:
+        found = true_cells(simulate_scene(settings, rng), name=name)
+        best = max(found, key=lambda example: len(example.classes), default=None)
+        if best is not None and len(best.classes) > 5:
+            return best

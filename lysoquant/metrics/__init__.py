@@ -1,0 +1,1 @@
+"""The paper's measures of agreement: arrays in, numbers out."""
