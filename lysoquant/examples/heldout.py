@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -25,8 +25,15 @@ _EXTENT_UM = 24.0
 _STREAM, _TUNING_STREAM, _WIDE_STREAM, _FLAT_STREAM = 900_001, 900_007, 900_011, 900_019
 
 
-def held_out(*, seed: int, per_condition: int = 1) -> Iterator[tuple[str, Example]]:
+def held_out(
+    *, seed: int, per_condition: int = 1, only: Collection[str] | None = None
+) -> Iterator[tuple[str, Example]]:
     """Cells like those of `lysoquant simulate plate`, over pixel size, noise and case (36 conditions).
+
+    Parameters
+    ----------
+    only : collection of str, optional
+        Names of conditions; default: all.
 
     Yields
     ------
@@ -36,9 +43,9 @@ def held_out(*, seed: int, per_condition: int = 1) -> Iterator[tuple[str, Exampl
     for first, pixel in enumerate(PIXEL_SIZES_UM):
         for second, (noise, photons) in enumerate(PHOTONS.items()):
             for third, case in enumerate(CASES):
-                for repeat in range(per_condition):
+                name = f"{pixel:g} um, {noise}, {case}"
+                for repeat in range(per_condition if only is None or name in only else 0):
                     rng = np.random.default_rng((_STREAM, seed, first, second, third, repeat))
-                    name = f"{pixel:g} um, {noise}, {case}"
                     yield name, _one_cell(_settings(pixel, photons, case, rng), rng, name=f"{name} {repeat + 1}")
 
 

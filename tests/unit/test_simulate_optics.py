@@ -91,8 +91,8 @@ def test_the_camera_saturates_and_never_wraps() -> None:
     assert black.max() < 1000
 
 
-def spheres(*entries: tuple[float, float, float, float], bulge: float = 0.0) -> Vesicles:
-    """Vesicles of (y, x, z, radius)."""
+def spheres(*entries: tuple[float, float, float, float], bulge: float = 0.0, stretch: float = 0.0) -> Vesicles:
+    """Vesicles of (y, x, z, radius), stretched along y."""
     count = len(entries)
     array = np.array(entries, np.float32).reshape(count, 4)
     rng = np.random.default_rng(3)
@@ -103,6 +103,8 @@ def spheres(*entries: tuple[float, float, float, float], bulge: float = 0.0) -> 
         phase=np.zeros((count, 3), np.float32),
         bulge=np.full(count, bulge, np.float32),
         patch=np.zeros(count, np.float32),
+        stretch=np.full(count, stretch, np.float32),
+        axis=np.tile(np.array([1, 0, 0], np.float32), (count, 1)),
         brightness=np.ones(count, np.float32),
         cell=np.zeros(count, np.int64),
     )
@@ -112,6 +114,14 @@ def spheres(*entries: tuple[float, float, float, float], bulge: float = 0.0) -> 
 def test_an_equators_area_is_pi_times_the_radius_and_the_margin_squared(radius: float) -> None:
     regions = draw_sections(spheres((2, 2, 0, radius)), shape=(200, 200), pixel_size_um=0.02)
     assert np.count_nonzero(regions == 1) * 0.02**2 == pytest.approx(np.pi * (radius + 0.04) ** 2, rel=0.01)
+
+
+def test_a_stretched_vesicle_is_longer_along_its_axis() -> None:
+    radius = spheres((2, 2, 0, 0.5), stretch=0.2).section_radius_um(0)
+    # Azimuth 0 is along x, a quarter of the way along y.
+    assert radius[0] == pytest.approx(0.4, rel=1e-3)
+    assert radius[12] == pytest.approx(0.6, rel=1e-3)
+    assert radius[6] == pytest.approx(0.5, rel=1e-3)
 
 
 def test_a_section_off_the_equator_is_the_smaller_circle() -> None:
