@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lysoquant.examples.example import Example
 from lysoquant.examples.simulated import to_model, true_cells
@@ -22,7 +23,7 @@ PHOTONS: Final = {"low noise": 300.0, "middle noise": 100.0, "high noise": 35.0}
 """Photo-electrons a um2 of brightness 1; a typical ring's ridge has about three times as many a um2."""
 CASES: Final = ("typical", "docked", "clustered")
 _EXTENT_UM = 24.0
-_STREAM, _TUNING_STREAM, _WIDE_STREAM, _FLAT_STREAM = 900_001, 900_007, 900_011, 900_019
+_STREAM, _TUNING_STREAM, _WIDE_STREAM, _FLAT_STREAM, _RESCALED_STREAM = 900_001, 900_007, 900_011, 900_019, 900_023
 
 
 def held_out(
@@ -91,6 +92,41 @@ def outside(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
                 docked=np.concatenate([[False], scene.docked]),
             ),
         )
+
+
+def rescaled(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
+    """Pairs of one cell: as taken at 0.05 um, and with blocks of 2 x 2 pixels averaged (paper, Supplemental Fig. 3).
+
+    Both of a pair have the same name, and what differs in their occupancy comes from the pixel size alone.
+    """
+    for number in range(count):
+        rng = np.random.default_rng((_RESCALED_STREAM, seed, number))
+        example = _one_cell(_settings(0.05, 100.0, CASES[number % len(CASES)], rng), rng, name=f"rescaled {number + 1}")
+        yield "0.05 um, as taken", example
+        yield "0.1 um, binned", binned(example)
+
+
+def binned(example: Example) -> Example:
+    """An example with blocks of 2 x 2 pixels averaged; its truth, which lies at the model's pixel size, stays.
+
+    A last odd row or column is dropped. The picture moves by half a small pixel against the truth.
+    """
+    height, width = (length // 2 * 2 for length in example.inside.shape)
+
+    def blocks(image: NDArray[np.generic]) -> NDArray[np.floating]:
+        return np.asarray(image[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3)))
+
+    pixel = 2 * example.pixel_size_um
+    rows, columns = model_length(height // 2, pixel), model_length(width // 2, pixel)
+    return replace(
+        example,
+        cargo=np.rint(blocks(example.cargo)).astype(np.uint16),
+        lysosome=np.rint(blocks(example.lysosome)).astype(np.uint16),
+        inside=blocks(example.inside) >= 0.5,
+        pixel_size_um=pixel,
+        regions=example.regions[:rows, :columns],
+        ignored=example.ignored[:rows, :columns],
+    )
 
 
 def _settings(pixel_size_um: float, photons: float, case: str, rng: np.random.Generator) -> SceneSettings:

@@ -12,7 +12,7 @@ import pytest
 from scipy import ndimage
 
 from lysoquant.examples import simulated
-from lysoquant.examples.heldout import held_out, outside, tuning, wide
+from lysoquant.examples.heldout import held_out, outside, rescaled, tuning, wide
 from lysoquant.examples.simulated import cut_cell, found_cells, to_model, training_examples, true_cells
 from lysoquant.model.preprocess import model_length
 from lysoquant.simulate import flat
@@ -114,6 +114,17 @@ def test_held_out_conditions_are_36_and_repeat() -> None:
     a, b, c = (next(held_out(seed=seed))[1] for seed in (1, 1, 2))
     assert (a.lysosome == b.lysosome).all()
     assert a.lysosome.shape != c.lysosome.shape or (a.lysosome != c.lysosome).any()
+
+
+def test_a_binned_cell_is_the_same_cell_at_twice_the_pixel_size() -> None:
+    (first, taken), (second, half) = rescaled(seed=1, count=1)
+    assert (first, second) == ("0.05 um, as taken", "0.1 um, binned")
+    assert taken.name == half.name
+    assert half.pixel_size_um == 2 * taken.pixel_size_um == 0.1
+    assert half.cargo[3, 5] == round(float(taken.cargo[6:8, 10:12].mean()))
+    assert half.regions.shape == tuple(model_length(n, 0.1) for n in half.inside.shape)
+    rows, columns = half.regions.shape
+    np.testing.assert_array_equal(half.regions, taken.regions[:rows, :columns])
 
 
 def test_streams_for_tuning_and_tests_do_not_share_cells() -> None:
