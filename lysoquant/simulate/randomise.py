@@ -55,6 +55,7 @@ def random_appearance(rng: np.random.Generator) -> Appearance:
     return Appearance(
         radius_um=rng.uniform(0.28, 0.65),
         radius_spread=rng.uniform(0.2, 0.45),
+        swollen=rng.uniform(0.01, 0.12) if rng.random() < 0.2 else 0.0,
         clustering=rng.uniform(0, 0.8),
         out_of_focus=max(0.0, rng.uniform(-0.1, 0.5)),
         brightness_spread=rng.uniform(0.25, 1.0),
@@ -71,6 +72,7 @@ def random_appearance(rng: np.random.Generator) -> Appearance:
         sheets=rng.uniform(0, 1),
         reticulum=1.0 if rng.random() < 0.6 else _log_uniform(rng, 0.03, 1),
         exclusion=1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1),
+        cargo_haze=rng.uniform(0.1, 2.0) if rng.random() < 0.4 else 0.0,
         load=(least, least * rng.uniform(1.5, 4)),
         partial=rng.uniform(0, 0.5),
         inclusions=rng.uniform(0, 0.6),

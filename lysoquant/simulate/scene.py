@@ -54,6 +54,8 @@ class Appearance:
     ----------
     radius_um, radius_spread : float
         Median of the vesicles' radius and standard deviation of its logarithm.
+    swollen : float
+        Share of vesicles that are two to five times as wide, as vacuoles are.
     clustering : float
         Share of vesicles that touch another one.
     out_of_focus : float
@@ -73,6 +75,8 @@ class Appearance:
     reticulum, exclusion : float
         Brightness of the reticulum relative to what lumens and docked vesicles are filled with; share of its light
         that an endolysosome keeps out.
+    cargo_haze : float
+        Cargo light from above and below, in clouds of 1.5 um, that lies over lumens too.
     load : tuple of float
         Range of a loaded lumen's concentration relative to the reticulum's.
     partial : float
@@ -87,6 +91,7 @@ class Appearance:
 
     radius_um: float = 0.38
     radius_spread: float = 0.33
+    swollen: float = 0.0
     clustering: float = 0.4
     out_of_focus: float = 0.3
     brightness_spread: float = 0.7
@@ -103,6 +108,7 @@ class Appearance:
     sheets: float = 0.3
     reticulum: float = 1.0
     exclusion: float = 1.0
+    cargo_haze: float = 0.0
     load: tuple[float, float] = (2.0, 6.0)
     partial: float = 0.3
     inclusions: float = 0.1
@@ -187,6 +193,8 @@ def simulate_scene(settings: SceneSettings, rng: np.random.Generator) -> Scene:
     cargo = np.float32(look.reticulum) * reticulum * open_to_cargo + image_points(
         join([granules, delivered]), shape=shape, optics=optics
     )
+    if look.cargo_haze:
+        cargo += np.float32(look.cargo_haze) * level * _haze(depth, optics, rng, strength=0.7)
     cargo += np.float32(look.bleed) * lysosome + np.float32(0.02) * (cells > 0)
     nucleus = _nucleus_image(nuclei, optics, rng)
     light = _illumination(shape, look.vignetting)
@@ -272,7 +280,7 @@ def _vesicles(
     depth = _depth(cells, nuclei, pixel) * (nuclei == 0)
     typical = np.pi * settings.biology.cell_radius_um**2
     wanted = int(settings.biology.per_cell * np.count_nonzero(cells) * pixel**2 / typical)
-    radius = np.clip(look.radius_um * np.exp(rng.normal(0, look.radius_spread, wanted)), 0.14, 1.6).astype(np.float32)
+    radius = _radii(wanted, look, rng)
     flat = np.flatnonzero(depth > 0.05)
     if not wanted or not len(flat):
         place = np.zeros((0, 2))
@@ -306,6 +314,14 @@ def _vesicles(
         cell=owner - 1,
     )
     return found.take(np.flatnonzero(keep))
+
+
+def _radii(count: int, look: Appearance, rng: np.random.Generator) -> NDArray[np.float32]:
+    radius = np.clip(look.radius_um * np.exp(rng.normal(0, look.radius_spread, count)), 0.14, 1.6)
+    if look.swollen:
+        wide = rng.random(count) < look.swollen
+        radius[wide] = np.minimum(radius[wide] * rng.uniform(2, 5, np.count_nonzero(wide)), 2.8)
+    return radius.astype(np.float32)
 
 
 def _in_plane(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -385,9 +401,9 @@ def _specks(cells: NDArray[np.int32], count: int, pixel: float, rng: np.random.G
     return Points(np.concatenate([place, z], axis=1).astype(np.float32), weight.astype(np.float32))
 
 
-def _haze(depth: Image, optics: Optics, rng: np.random.Generator) -> Image:
+def _haze(depth: Image, optics: Optics, rng: np.random.Generator, *, strength: float = 0.35) -> Image:
     cloudy = _noise_field(depth.shape, 1.5 / optics.pixel_size_um, rng)
-    return np.asarray(depth * np.exp(np.float32(0.35) * cloudy), np.float32)
+    return np.asarray(depth * np.exp(np.float32(strength) * cloudy), np.float32)
 
 
 def _noise_field(shape: tuple[int, ...], scale_px: float, rng: np.random.Generator) -> Image:
