@@ -1,4 +1,4 @@
-"""Cells that a person or another program outlined: ImageJ ROI files and label images.
+"""What a person or another program outlined: ImageJ ROI files and label images.
 
 Nothing is extracted to disk and nothing is unpickled.
 """
@@ -43,6 +43,91 @@ class _Entry:
 
     name: str
     content: bytes
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An area of an ImageJ ROI file.
+
+    Attributes
+    ----------
+    name : str
+        As the ROI Manager shows it.
+    roi : roifile.ImagejRoi
+        Its geometry.
+    """
+
+    name: str
+    roi: roifile.ImagejRoi
+
+    def mask(
+        self, shape: tuple[int, int], *, scale: float = 1.0, origin: tuple[int, int] = (0, 0)
+    ) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
+        """Draw the outline on a grid whose pixel i lies at image coordinate origin + i / scale (no half-pixel shift).
+
+        Parameters
+        ----------
+        shape : (Y, X)
+            Shape of the grid.
+        scale : float
+            Pixels of the grid along one pixel of the image.
+        origin : (y, x)
+            The image's pixel on which the grid's first one lies.
+
+        Returns
+        -------
+        box : (slice, slice)
+            Rows and columns of the grid.
+        mask : bool array
+            The pixels of the box whose centres lie inside.
+        """
+        (top, left), drawn = _mask(self.roi, shape, scale=scale, origin=origin)
+        return (slice(top, top + drawn.shape[0]), slice(left, left + drawn.shape[1])), drawn
+
+
+def read_outlines(path: Path) -> list[Outline]:
+    """All areas of an ImageJ ROI file with their names; nothing is skipped or changed.
+
+    Areas are those of :func:`read_cell_rois`.
+
+    Raises
+    ------
+    FieldError
+        If the file can't be read, is neither ROI nor zip, is too large, or holds anything but areas.
+    """
+    entries, notes = _entries(path)
+    for problem, names in notes.items():
+        raise FieldError(f"{path}: entry {names[0]!r} is {problem.removesuffix(', skipped')}; save outlines only")
+    outlines = [_outline(path, entry) for entry in entries]
+    seen: set[str] = set()
+    for outline in outlines:
+        if outline.name in seen:
+            raise FieldError(
+                f"{path} holds two outlines named {outline.name!r}; give each its own name in the ROI Manager"
+            )
+        seen.add(outline.name)
+    return outlines
+
+
+def _outline(path: Path, entry: _Entry) -> Outline:
+    try:
+        roi = roifile.ImagejRoi.frombytes(entry.content)
+        problem = _no_area(roi)
+        if problem is None:
+            _mask(roi, (1, 1))
+    except _DAMAGED:
+        problem = "is damaged or of an unknown form; draw it again"
+    if problem is None and roi.options & roifile.ROI_OPTIONS.SPLINE_FIT:
+        problem = "is a spline, of which the file has the corners only; use Edit > Selection > Interpolate first"
+    if problem is not None:
+        raise FieldError(f"{path}: outline {entry.name!r} {problem}")
+    return Outline(entry.name[: -len(".roi")] if entry.name.lower().endswith(".roi") else entry.name, roi)
+
+
+def _no_area(roi: roifile.ImagejRoi) -> str | None:
+    if roi.roitype not in _AREAS or roi.subtype in (roifile.ROI_SUBTYPE.TEXT, roifile.ROI_SUBTYPE.IMAGE):
+        return "is a line, point, angle or text and encloses no area; delete it or draw an area"
+    return None
 
 
 def read_cell_rois(path: Path, *, shape: tuple[int, int]) -> tuple[npt.NDArray[np.uint32], list[str]]:
@@ -214,7 +299,7 @@ def _draw(entry: _Entry, labels: npt.NDArray[np.uint32], number: int) -> str | N
     """Draw one ROI where nothing is yet; what there is to say about it."""
     try:
         roi = roifile.ImagejRoi.frombytes(entry.content)
-        if roi.roitype not in _AREAS or roi.subtype in (roifile.ROI_SUBTYPE.TEXT, roifile.ROI_SUBTYPE.IMAGE):
+        if _no_area(roi):
             return "a line, point, angle or text encloses no area, skipped"
         (top, left), mask = _mask(roi, (labels.shape[0], labels.shape[1]))
     except _DAMAGED:
@@ -240,20 +325,29 @@ def _fill(
     return None
 
 
-def _mask(roi: roifile.ImagejRoi, shape: tuple[int, int]) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
-    """First row and column of a box inside the image, and the ROI's pixels in it."""
+def _mask(
+    roi: roifile.ImagejRoi, shape: tuple[int, int], *, scale: float = 1.0, origin: tuple[int, int] = (0, 0)
+) -> tuple[tuple[int, int], npt.NDArray[np.bool_]]:
+    """First row and column of a box inside the grid, and the ROI's pixels in it; see :meth:`Outline.mask`."""
+    # ImageJ's coordinates are those of pixels' corners: the centre of pixel 0 is at 0.5.
+    shift = np.array([0.5 - (origin[axis] + 0.5) * scale for axis in (1, 0)])
     if not roi.composite and roi.roitype in (roifile.ROI_TYPE.RECT, roifile.ROI_TYPE.OVAL):
         x, y, width, height = float(roi.left), float(roi.top), float(roi.right - roi.left), float(roi.bottom - roi.top)
         if roi.subpixelrect:
             x, y, width, height = roi.xd, roi.yd, roi.widthd, roi.heightd
+        x, y = x * scale + float(shift[0]), y * scale + float(shift[1])
+        width, height = width * scale, height * scale
         box = _box(np.array([[x, y], [x + width, y + height]]), shape)
         # Offsets of the pixels' centres from the ROI's own centre.
         dx = np.abs(np.arange(box[2], box[3]) + 0.5 - x - width / 2)
         dy = np.abs(np.arange(box[0], box[1]) + 0.5 - y - height / 2)
         if roi.roitype == roifile.ROI_TYPE.OVAL:
             return (box[0], box[2]), _in_oval(dx, dy, width / 2, height / 2)
-        return (box[0], box[2]), _in_rectangle(dx, dy, width / 2, height / 2, roi.rounded_rect_arc_size / 2)
-    paths = [np.asarray(points, np.float64) for points in roi.coordinates(multi=True) if len(points) > 2]
+        arc = roi.rounded_rect_arc_size / 2 * scale
+        return (box[0], box[2]), _in_rectangle(dx, dy, width / 2, height / 2, arc)
+    paths = [
+        np.asarray(points, np.float64) * scale + shift for points in roi.coordinates(multi=True) if len(points) > 2
+    ]
     if not paths:
         raise ValueError("an area without corners")
     box = _box(np.concatenate(paths), shape)

@@ -1,0 +1,1 @@
+"""People's outlines: consensus of operators, cells worth correcting, corrections taken back."""
