@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check documents lock clean
+.PHONY: help setup demo test check accuracy documents lock clean
 
 help:
 	@echo "make setup   .venv with locked dependencies"
@@ -43,8 +43,17 @@ check: .venv/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Every figure of docs/accuracy.md; about an hour on two cores.
+accuracy: setup
+	$(BIN)/lysoquant evaluate --data simulated --images 2 --output accuracy/simulated
+	$(BIN)/lysoquant evaluate --data outside --output accuracy/outside
+	$(BIN)/lysoquant evaluate --data wide --output accuracy/wide
+	$(BIN)/lysoquant evaluate --data rescaled --output accuracy/rescaled
+	$(BIN)/lysoquant benchmark accuracy --output accuracy/baselines
+	$(BIN)/lysoquant benchmark adaptation --output accuracy/adaptation
+
 documents: .venv/ready
 	$(BIN)/python -m lysoquant.config.document
 
 clean:
-	rm -rf .venv $(DEMO) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv $(DEMO) accuracy .mypy_cache .ruff_cache .pytest_cache

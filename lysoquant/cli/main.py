@@ -25,6 +25,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "simulate": ("lysoquant.cli.simulate:simulate", "Make plates with a known truth."),
     "model": ("lysoquant.cli.model:model", "Look at model files."),
     "train": ("lysoquant.cli.train:train", "Train the network on simulated scenes."),
+    "annotate": ("lysoquant.cli.annotate:annotate", "Let people outline and correct."),
+    "evaluate": ("lysoquant.cli.evaluate:evaluate", "Score a model on cells whose endolysosomes are known."),
+    "benchmark": ("lysoquant.cli.benchmark:benchmark", "Compare with the methods of the paper's Figure 1."),
 }
 """Where each subcommand lies, and its line in the help."""
 

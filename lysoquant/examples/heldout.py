@@ -24,6 +24,7 @@ PHOTONS: Final = {"low noise": 300.0, "middle noise": 100.0, "high noise": 35.0}
 CASES: Final = ("typical", "docked", "clustered")
 _EXTENT_UM = 24.0
 _STREAM, _TUNING_STREAM, _WIDE_STREAM, _FLAT_STREAM, _RESCALED_STREAM = 900_001, 900_007, 900_011, 900_019, 900_023
+_SHIFTED_STREAM = 900_029
 
 
 def held_out(
@@ -104,6 +105,27 @@ def rescaled(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
         example = _one_cell(_settings(0.05, 100.0, CASES[number % len(CASES)], rng), rng, name=f"rescaled {number + 1}")
         yield "0.05 um, as taken", example
         yield "0.1 um, binned", binned(example)
+
+
+def usual(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
+    """The cells of :func:`shifted` with the usual appearance."""
+    for number in range(count):
+        rng = np.random.default_rng((_SHIFTED_STREAM, seed, number))
+        yield "usual", _one_cell(_settings(0.08, 60.0, "typical", rng), rng, name=f"usual {number + 1}")
+
+
+def shifted(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
+    """Cells of an appearance that training never drew: stained lumens, a blunter objective, more haze and tubules.
+
+    What a laboratory with another stain and another lens might see; for trying corrections by people.
+    """
+    for number in range(count):
+        rng = np.random.default_rng((_SHIFTED_STREAM, seed, number))
+        settings = _settings(0.08, 60.0, "typical", rng)
+        look = replace(settings.appearance, luminal=1.0, haze=1.5, tubules=4.0, specks=4.0, patchiness=1.2)
+        optics = replace(settings.optics, sigma_um=0.19, sigma_z_um=0.8)
+        changed = replace(settings, appearance=look, optics=optics)
+        yield "shifted", _one_cell(changed, rng, name=f"shifted {number + 1}")
 
 
 def binned(example: Example) -> Example:

@@ -1,0 +1,1 @@
+"""Comparisons: accuracy beside the methods of the paper's Figure 1."""

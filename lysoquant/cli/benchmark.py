@@ -1,0 +1,100 @@
+"""``lysoquant benchmark``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def benchmark() -> None:
+    """Compare lysoquant with other methods."""
+
+
+@benchmark.command()
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the table.")
+@click.option(
+    "--train-images", type=click.IntRange(1), default=8, show_default=True, help="Cells that methods are tuned on."
+)
+@click.option(
+    "--test-images", type=click.IntRange(1), default=36, show_default=True, help="Held-out cells that are scored."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the cells.")
+@click.option("--methods", help="Comma-separated names, e.g. isodata,lysoquant; default: all.")
+@click.option("--model", default="default", show_default=True, help="Model file of lysoquant, or 'default'.")
+@click.option(
+    "--unet5", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Model file of the five-level U-Net."
+)
+def accuracy(
+    output: Path, train_images: int, test_images: int, seed: int, methods: str | None, model: str, unet5: Path | None
+) -> None:
+    """Tune the methods of the paper's Figure 1 on simulated cells, score them on held-out ones, and write the table.
+
+    A method that can't run here keeps its row, with the reason.
+    """
+    from importlib.metadata import version
+
+    from lysoquant import __version__
+    from lysoquant.benchmark.accuracy import run
+    from lysoquant.benchmark.baselines import choose
+    from lysoquant.benchmark.fields import held_out_cells, tuning_cells
+    from lysoquant.benchmark.table import write_table
+    from lysoquant.model.precision import choose_device
+    from lysoquant.model.weights import model_path
+    from lysoquant.progress import Progress
+
+    chosen = choose(methods, model=model_path(model, project=Path()), unet5=unet5)
+    with Progress("benchmark", total=len(chosen) + test_images) as progress:
+        rows = run(
+            tuning_cells(seed=seed, count=train_images),
+            held_out_cells(seed=seed, count=test_images),
+            chosen,
+            on_step=lambda done: progress.advance(note=done),
+        )
+    about: dict[str, str | int] = {
+        "lysoquant": __version__,
+        "seed": seed,
+        "tuning cells": train_images,
+        "test cells": test_images,
+        "device": choose_device("auto").type,
+        **{package: version(package) for package in ("scikit-image", "scikit-learn", "scipy", "torch")},
+    }
+    for path in write_table(rows, output, about=about):
+        click.echo(f"{path.suffix[1:]}: {path}")
+
+
+@benchmark.command()
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the table.")
+@click.option("--model", default="default", show_default=True, help="Model file to start from, or 'default'.")
+@click.option("--cells", type=click.IntRange(1), default=10, show_default=True, help="Cells that are corrected.")
+@click.option("--iterations", type=click.IntRange(1), default=600, show_default=True, help="Of the training with them.")
+@click.option("--test-cells", type=click.IntRange(1), default=16, show_default=True, help="Cells of each kind scored.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the cells.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network trains.",
+)
+def adaptation(output: Path, model: str, cells: int, iterations: int, test_cells: int, seed: int, device: str) -> None:
+    """Correct a few cells of an unseen appearance, train on with them, and say how much of the lost F1 comes back."""
+    from lysoquant.benchmark.adaptation import adapt
+    from lysoquant.model.precision import choose_device
+    from lysoquant.model.weights import model_path
+    from lysoquant.progress import Progress
+
+    with Progress("adaptation", total=6) as progress:
+        table = adapt(
+            model_path(model, project=Path()),
+            output,
+            cells=cells,
+            iterations=iterations,
+            test_cells=test_cells,
+            seed=seed,
+            device=choose_device(device).type,
+            on_step=lambda done: progress.advance(note=done),
+        )
+    click.echo(table.round(3).to_string(na_rep=""))
+    click.echo(f"won back: {table.loc['shifted cells, after', 'won_back']:.0%} of the lost F1, with {cells} cells")
