@@ -17,7 +17,15 @@ _PACKAGE: Final = Path(__file__).parent
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "convert": ("convert", "units.py", "io/raw", "io/store.py", "io/pyramid.py"),
     "cells": ("cells", "io/rois.py"),
-    "segment": ("segment", "model", "units.py"),
+    "segment": (
+        "segment",
+        "model/network.py",
+        "model/precision.py",
+        "model/predict.py",
+        "model/preprocess.py",
+        "model/weights.py",
+        "units.py",
+    ),
     "measure": ("measure", "io/tables.py"),
     "aggregate": ("aggregate", "io/tables.py"),
     "report": ("report",),

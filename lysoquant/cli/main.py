@@ -23,7 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "aggregate": ("lysoquant.cli.stages:aggregate", "From cells to wells, conditions and statistics."),
     "report": ("lysoquant.cli.stages:report", "Write the HTML report."),
     "simulate": ("lysoquant.cli.simulate:simulate", "Make plates with a known truth."),
-    "model": ("lysoquant.cli.model:model", "Look at model files."),
+    "model": ("lysoquant.cli.model:model", "Look at, import and export model files."),
     "train": ("lysoquant.cli.train:train", "Train the network on simulated scenes."),
     "annotate": ("lysoquant.cli.annotate:annotate", "Let people outline and correct."),
     "evaluate": ("lysoquant.cli.evaluate:evaluate", "Score a model on cells whose endolysosomes are known."),

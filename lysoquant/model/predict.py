@@ -26,9 +26,10 @@ class TilePlan:
     Attributes
     ----------
     tile_px : int
-        Edge of a tile, a multiple of the network's 2 ** (levels - 1).
+        Edge of a tile, a multiple of the network's 2 ** (levels - 1). For a network of valid convolutions the edge of
+        what a tile answers for, rounded up to that multiple; its image is larger by the network's loss.
     overlap_px : int
-        Margin on each side that is not used, except at the border of the crop.
+        Margin on each side that is not used, except at the border of the crop. Valid convolutions need none.
     """
 
     tile_px: int
@@ -53,6 +54,22 @@ class TilePlan:
         ]
 
 
+def abutting_cuts(length: int, stride: int) -> list[tuple[int, slice]]:
+    """Start of each tile along an edge and the part of the edge that it answers for, all parts but the last equal."""
+    return [(start, slice(start, min(start + stride, length))) for start in range(0, length, stride)]
+
+
+def mirrored(start: int, size: int, length: int) -> Tensor:
+    """Indices into an edge of `length` pixels for `size` pixels from `start`, which may lie outside.
+
+    Beyond the edge the image is mirrored without repeating the border pixel, as often as it takes: the ``reflect`` of
+    numpy.pad.
+    """
+    period = max(2 * (length - 1), 1)
+    position = torch.arange(start, start + size) % period
+    return torch.minimum(position, period - position) if length > 1 else position
+
+
 @dataclass
 class _Crop(Generic[Key]):
     key: Key
@@ -65,6 +82,10 @@ class _Crop(Generic[Key]):
 @dataclass
 class Predictor:
     """A model on a device, fed with crops of any size.
+
+    A network of valid convolutions answers for tiles that abut; the image of a tile reaches half the network's loss
+    further on each side, and is mirrored beyond the crop. Steps between tiles are multiples of the network's coarsest
+    pixel, so that the result does not depend on the size of the tiles.
 
     Attributes
     ----------
@@ -81,12 +102,17 @@ class Predictor:
     tiles: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        multiple = self.model.card.architecture.multiple
-        if self.plan.tile_px % multiple:
+        architecture = self.model.card.architecture
+        self._valid = architecture.padding == "valid"
+        self._margin = architecture.loss_px // 2
+        above = -(-self.plan.tile_px // architecture.multiple) * architecture.multiple
+        if above != self.plan.tile_px and not self._valid:
             raise InputError(
-                f"tile_px is {self.plan.tile_px}; the {self.model.card.architecture.levels} levels of model "
-                f"{self.model.card.name!r} need a multiple of {multiple}"
+                f"tile_px is {self.plan.tile_px}; the {architecture.levels} levels of model "
+                f"{self.model.card.name!r} need a multiple of {architecture.multiple}; give {above}"
             )
+        self._stride = above
+        self._image_px = architecture.answer_px(above) + architecture.loss_px
         self._network = self.model.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def predict(self, crops: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, NDArray[np.float32]]]:
@@ -96,7 +122,7 @@ class Predictor:
         ----------
         crops : iterable of (key, float32 tensor (C, Y, X))
             Crops as :func:`lysoquant.model.preprocess.network_input` makes them. Tiles of many crops share a batch;
-            a tile without any signal (outside the cell) is background and costs nothing.
+            a tile whose whole image has no signal (outside the cell) is background by definition and costs nothing.
 
         Yields
         ------
@@ -108,8 +134,8 @@ class Predictor:
         for key, image in crops:
             crop = _Crop(key, image, _background(tuple(image.shape[1:])))
             pending.append(crop)
-            for row, rows in self.plan.cuts(image.shape[1]):
-                for column, columns in self.plan.cuts(image.shape[2]):
+            for row, rows in self._cuts(image.shape[1]):
+                for column, columns in self._cuts(image.shape[2]):
                     if self._tile(image, row, column).any():
                         crop.waiting += 1
                         batch.append((crop, row, column, rows, columns))
@@ -125,11 +151,22 @@ class Predictor:
         for done in pending:
             yield done.key, done.probabilities
 
+    def _cuts(self, length: int) -> list[tuple[int, slice]]:
+        return abutting_cuts(length, self._stride) if self._valid else self.plan.cuts(length)
+
     def _tile(self, image: Tensor, row: int, column: int) -> Tensor:
-        return image[:, row : row + self.plan.tile_px, column : column + self.plan.tile_px]
+        """Image of the tile whose answer begins at (row, column)."""
+        size = self._image_px
+        if not self._valid:
+            return image[:, row : row + size, column : column + size]
+        rows, columns = (
+            mirrored(start - self._margin, size, length)
+            for start, length in zip((row, column), image.shape[1:], strict=True)
+        )
+        return image[:, rows[:, None], columns]
 
     def _run(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> None:
-        size = self.plan.tile_px
+        size = self._image_px
         # A batch is always full, if with nothing: arithmetic may differ with its size, and results must not.
         tiles = torch.zeros((self.batch_size, batch[0][0].image.shape[0], size, size))
         for number, (crop, row, column, _, _) in enumerate(batch):

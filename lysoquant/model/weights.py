@@ -19,7 +19,8 @@ from lysoquant.units import MODEL_PIXEL_SIZE_UM
 
 DEFAULT_MODEL: Final = Path(__file__).parent / "weights" / "default.safetensors"
 _CARD_KEY: Final = "lysoquant"
-_MAX_BYTES: Final = 2**30
+MAX_BYTES: Final = 2**30
+"""Largest model file: seven poolings in single precision take half of it."""
 
 
 class ModelCard(Params):
@@ -72,9 +73,16 @@ def model_path(setting: str, *, project: Path) -> Path:
     return path
 
 
-def save_model(path: Path, network: UNet, card: ModelCard) -> str:
-    """Write weights in half precision with their card; returns the file's SHA-256."""
-    tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+def save_model(path: Path, network: UNet, card: ModelCard, *, dtype: torch.dtype = torch.float16) -> str:
+    """Write weights with their card; returns the file's SHA-256.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Half precision by default. Imported weights keep their single precision: rounding them moves the scores by
+        almost 1e-3.
+    """
+    tensors = {name: value.detach().to(dtype).contiguous() for name, value in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     save_file(tensors, partial, metadata={_CARD_KEY: card.model_dump_json()})
@@ -91,8 +99,8 @@ def read_card(path: Path) -> ModelCard:
     ModelError
         If the file is damaged, too large or carries no valid card.
     """
-    if path.stat().st_size > _MAX_BYTES:
-        raise ModelError(f"{path}: larger than {_MAX_BYTES} bytes, which no model of this network is")
+    if path.stat().st_size > MAX_BYTES:
+        raise ModelError(f"{path}: larger than {MAX_BYTES} bytes, which no model of this network is")
     try:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_CARD_KEY)

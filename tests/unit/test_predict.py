@@ -14,7 +14,7 @@ from network_kit import Threshold, threshold_model, tiny_network
 from lysoquant.errors import InputError
 from lysoquant.model.network import Architecture
 from lysoquant.model.precision import autocast, choose_device, has_bf16, resolve_precision
-from lysoquant.model.predict import Predictor, TilePlan
+from lysoquant.model.predict import Predictor, TilePlan, abutting_cuts, mirrored
 from lysoquant.model.weights import Model, ModelCard
 
 CPU = torch.device("cpu")
@@ -61,8 +61,69 @@ def test_an_overlap_of_half_a_tile_is_refused(tile_px: int, overlap_px: int) -> 
 def test_a_tile_that_does_not_fit_the_models_depth_is_refused() -> None:
     deep = ModelCard(name="deep", architecture=Architecture(levels=8, base_features=1))
     model = Model(network=threshold_model().network, card=deep, sha256="")
-    with pytest.raises(InputError, match="tile_px is 192; the 8 levels of model 'deep' need a multiple of 128"):
+    with pytest.raises(
+        InputError, match="tile_px is 192; the 8 levels of model 'deep' need a multiple of 128; give 256"
+    ):
         Predictor(model, CPU, TilePlan(192, 16), 1)
+
+
+@given(start=st.integers(-90, 90), size=st.integers(1, 60), length=st.integers(1, 40))
+def test_beyond_the_edge_an_image_is_mirrored_as_by_numpy(start: int, size: int, length: int) -> None:
+    padded = np.pad(np.arange(length), 200, mode="reflect")
+    np.testing.assert_array_equal(mirrored(start, size, length).numpy(), padded[200 + start : 200 + start + size])
+
+
+def test_abutting_cuts() -> None:
+    assert abutting_cuts(33, 16) == [(0, slice(0, 16)), (16, slice(16, 32)), (32, slice(32, 33))]
+    assert abutting_cuts(16, 16) == [(0, slice(0, 16))]
+
+
+def valid_model(levels: int) -> Model:
+    architecture = Architecture(levels=levels, base_features=3, padding="valid")
+    network = tiny_network(seed=5, architecture=architecture).eval()
+    return Model(network=network, card=ModelCard(name="valid", architecture=architecture), sha256="")
+
+
+def untiled(model: Model, image: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """One run over the whole image, mirrored by numpy."""
+    architecture = model.card.architecture
+    side = architecture.loss_px // 2
+    margins = [(side, side + architecture.answer_px(length) - length) for length in image.shape[1:]]
+    whole = torch.from_numpy(np.pad(image.numpy(), [(0, 0), *margins], mode="reflect"))
+    with torch.inference_mode():
+        scores = model.network(whole[None])[0]
+    return np.asarray(torch.softmax(scores, dim=0).numpy()[:, : image.shape[1], : image.shape[2]])
+
+
+@pytest.mark.parametrize(("levels", "tile_px", "shape", "tiles"), [
+    (3, 16, (50, 37), 4 * 3),  # multiples of 4: 16, 32, 48 and 2 px more
+    (3, 30, (50, 37), 2 * 2),  # rounded up to 32
+    (3, 64, (50, 37), 1),
+    (4, 16, (50, 37), 4 * 3),  # a tile answers for 20 px, of which 16 are used
+    (4, 64, (7, 5), 1),  # mirrored several times
+    (3, 16, (1, 20), 2),
+])  # fmt: skip
+def test_tiles_of_valid_convolutions_equal_one_run_over_the_mirrored_image(
+    levels: int, tile_px: int, shape: tuple[int, int], tiles: int
+) -> None:
+    model, image = valid_model(levels), crop(3, *shape)
+    found = Predictor(model, CPU, TilePlan(tile_px, 4), 3, precision="fp32")
+    ((_, probabilities),) = found.predict([(0, image)])
+    assert found.tiles == tiles
+    np.testing.assert_allclose(probabilities, untiled(model, image), atol=1e-4)
+
+
+def test_a_valid_tile_is_left_out_only_where_its_margins_are_empty_too() -> None:
+    """Tiles of 16 rows see 20 more on each side: those from rows 0 and 16 see row 0, those from 32 and 48 don't."""
+    image = torch.zeros(3, 64, 16)
+    image[:, 0] = 1
+    model = valid_model(3)
+    found = Predictor(model, CPU, TilePlan(16, 4), 1, precision="fp32")
+    ((_, probabilities),) = found.predict([(0, image)])
+    assert found.tiles == 2
+    np.testing.assert_allclose(probabilities[:, :32], untiled(model, image)[:, :32], atol=1e-4)
+    assert probabilities[0, 32:].min() == 1
+    assert not probabilities[1:, 32:].any()
 
 
 def test_tiles_give_each_pixel_its_own_probabilities() -> None:

@@ -59,6 +59,15 @@ def test_a_network_comes_back_in_half_precision_with_its_card(tmp_path: Path) ->
         torch.testing.assert_close(model.network(image), network.half().float()(image))
 
 
+def test_single_precision_comes_back_as_it_was(tmp_path: Path) -> None:
+    network = tiny_network(seed=3)
+    path = tmp_path / "model.safetensors"
+    save_model(path, network, ModelCard(name="exact", architecture=TINY), dtype=torch.float32)
+    assert all(value.dtype == torch.float32 for value in load_file(path).values())
+    for name, value in load_model(path).network.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name])
+
+
 def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
     assert digest_file(write_tiny(tmp_path / "a")) == digest_file(write_tiny(tmp_path / "b"))
     assert digest_file(write_tiny(tmp_path / "a", seed=1)) != digest_file(tmp_path / "b")
