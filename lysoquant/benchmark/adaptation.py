@@ -40,7 +40,7 @@ def adapt(
     seed: int = 0,
     device: str = "cpu",
     on_step: Callable[[str], None] = lambda step: None,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, float]:
     """Correct, train on, and compare.
 
     Parameters
@@ -54,10 +54,10 @@ def adapt(
 
     Returns
     -------
-    pandas.DataFrame
-        Mean of each of `METRICS` over the test cells: rows ``usual cells, before``, ``shifted cells, before``,
-        ``shifted cells, after``, ``usual cells, after``; and the share of the lost F1 that was won back, in the column
-        ``won_back`` of the third.
+    table : pandas.DataFrame
+        Mean of each of `METRICS` over the test cells, usual and shifted ones, before and after.
+    won_back : float
+        Share of the lost F1 that came back; also in the table.
     """
     corrected = output / "corrected"
     corrected.mkdir(parents=True, exist_ok=True)
@@ -67,20 +67,19 @@ def adapt(
     on_step(f"wrote {cells} corrected cells")
     trained = _train_on(model, corrected, output / "training", iterations=iterations, seed=seed, device=device)
     on_step("trained on")
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for name, file in (("before", model), ("after", trained)):
         for kind, stream in (("usual", usual), ("shifted", shifted)):
             unseen = islice(stream(seed=seed, count=cells + test_cells), cells, None)
             found = summarise(evaluate(file, unseen, device=device).table)
-            rows[f"{kind} cells, {name}"] = {metric: found[metric].mean for metric in METRICS}
+            rows[f"{kind} cells, {name}"] = {**{metric: found[metric].mean for metric in METRICS}, "n": test_cells}
             on_step(f"{kind} cells, {name}")
+    before, after = rows["shifted cells, before"][WON], rows["shifted cells, after"][WON]
+    won_back = share(after - before, rows["usual cells, before"][WON] - before)
+    rows["shifted cells, after"]["won_back"] = won_back
     table = pd.DataFrame(rows).T
-    table["n"] = test_cells
-    lost = table.loc["usual cells, before", WON] - table.loc["shifted cells, before", WON]
-    won = table.loc["shifted cells, after", WON] - table.loc["shifted cells, before", WON]
-    table.loc["shifted cells, after", "won_back"] = share(float(won), float(lost))
     table.to_csv(output / "adaptation.csv", index_label="cells", float_format="%.4f")
-    return table
+    return table, won_back
 
 
 def _train_on(model: Path, corrected: Path, folder: Path, *, iterations: int, seed: int, device: str) -> Path:

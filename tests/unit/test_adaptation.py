@@ -53,8 +53,8 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_the_share_won_back_is_of_what_was_lost(tmp_path: Path, tried: dict[str, Any]) -> None:
-    table = adapt(tried["start"], tmp_path / "out", cells=2, iterations=5, test_cells=3)
-    assert table.loc["shifted cells, after", "won_back"] == pytest.approx(0.75)  # (0.8 - 0.5) / (0.9 - 0.5)
+    table, won_back = adapt(tried["start"], tmp_path / "out", cells=2, iterations=5, test_cells=3)
+    assert won_back == table.loc["shifted cells, after", "won_back"] == pytest.approx(0.75)  # (0.8 - 0.5) / (0.9 - 0.5)
     assert table["won_back"].notna().sum() == 1
     assert list(table.index) == [
         "usual cells, before", "shifted cells, before", "usual cells, after", "shifted cells, after",
