@@ -51,6 +51,7 @@ accuracy: setup
 	$(BIN)/lysoquant evaluate --data rescaled --output accuracy/rescaled
 	$(BIN)/lysoquant benchmark accuracy --output accuracy/baselines
 	$(BIN)/lysoquant benchmark adaptation --output accuracy/adaptation
+	$(BIN)/python -m lysoquant.benchmark.page
 
 documents: .venv/ready
 	$(BIN)/python -m lysoquant.config.document
