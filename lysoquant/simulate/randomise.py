@@ -71,7 +71,7 @@ def random_appearance(rng: np.random.Generator) -> Appearance:
         mesh_um=rng.uniform(0.5, 1.5),
         sheets=rng.uniform(0, 1),
         reticulum=1.0 if rng.random() < 0.6 else _log_uniform(rng, 0.03, 1),
-        exclusion=1.0 if rng.random() < 0.5 else rng.uniform(0.2, 1),
+        exclusion=float(rng.choice([0.0, rng.uniform(0, 1), 1.0])),
         cargo_haze=rng.uniform(0.1, 2.0) if rng.random() < 0.4 else 0.0,
         load=(least, least * rng.uniform(1.5, 4)),
         partial=rng.uniform(0, 0.5),
