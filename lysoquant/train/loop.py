@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lysoquant.errors import InputError
-from lysoquant.model.network import UNet
+from lysoquant.model.network import Architecture, UNet
 from lysoquant.model.precision import autocast, resolve_precision
 from lysoquant.model.weights import ModelCard, load_model, save_model
 from lysoquant.progress import Progress
@@ -24,7 +24,7 @@ from lysoquant.train import curves
 from lysoquant.train.loss import class_cross_entropy, weighted_cross_entropy
 from lysoquant.train.settings import TrainSettings, learning_rate
 from lysoquant.train.sources import SimulatedSource, Source
-from lysoquant.train.tiles import TileStream
+from lysoquant.train.tiles import TileSettings, TileStream
 from lysoquant.train.validate import validate, validation_tiles
 
 _VALIDATION_SEED = 7_000_003
@@ -72,7 +72,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     source = source or SimulatedSource(seed=settings.seed)
     validation = validation or SimulatedSource(seed=_VALIDATION_SEED)
-    settings = replace(settings, tiles=replace(settings.tiles, margin_px=settings.architecture.loss_px // 2))
+    settings = replace(settings, tiles=_fitting(settings.tiles, settings.architecture))
     state = _begin(settings, device)
     _resume(folder, state, settings, source)
     if state.done >= settings.iterations:
@@ -183,8 +183,13 @@ def _one_thread(_worker: int) -> None:
     threadpool_limits(1)
 
 
+def _fitting(tiles: TileSettings, architecture: Architecture) -> TileSettings:
+    """Tiles for a network: the margin of valid convolutions, the recipe's jitter of half of 2**poolings."""
+    return replace(tiles, margin_px=architecture.loss_px // 2, jitter_px=architecture.multiple / 2)
+
+
 def _compiled(network: UNet, device: str) -> Any:
-    """The network compiled where that pays: on a GPU. On a CPU oneDNN's own kernels are as fast."""
+    """The network, compiled on a GPU."""
     return torch.compile(network) if device == "cuda" else network
 
 

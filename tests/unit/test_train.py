@@ -177,6 +177,20 @@ def test_a_tiny_network_learns_to_tell_squares_from_nothing(tmp_path: Path) -> N
     assert float(last["iou_loaded"]) > 0.5
 
 
+def test_tiles_get_the_margin_and_the_jitter_of_the_network() -> None:
+    same = loop._fitting(SMALL, Architecture())
+    assert (same.margin_px, same.jitter_px) == (0, 32)
+    valid = loop._fitting(SMALL, Architecture(levels=5, padding="valid"))
+    assert (valid.margin_px, valid.jitter_px) == (92, 8)
+
+
+def test_a_network_with_valid_convolutions_trains(tmp_path: Path) -> None:
+    architecture = Architecture(levels=2, base_features=4, padding="valid")
+    tiles = replace(SMALL, tile_px=architecture.answer_px(64))
+    model = load_model(run(tmp_path, replace(QUICK, iterations=2, architecture=architecture, tiles=tiles)))
+    assert model.card.architecture.padding == "valid"
+
+
 def test_validation_by_hand() -> None:
     tiles = validation_tiles(SOURCE, SMALL, seed=3, count=2)
     assert len(tiles) == 2
