@@ -44,7 +44,7 @@ def accuracy(
     from lysoquant.model.weights import model_path
     from lysoquant.progress import Progress
 
-    chosen = choose(methods, model=model_path(model, project=Path()), unet5=unet5)
+    chosen = choose(methods, model=model_path(model), unet5=unet5)
     with Progress("benchmark", total=len(chosen) + test_images) as progress:
         rows = run(
             tuning_cells(seed=seed, count=train_images),
@@ -87,7 +87,7 @@ def adaptation(output: Path, model: str, cells: int, iterations: int, test_cells
 
     with Progress("adaptation", total=6) as progress:
         table, won_back = adapt(
-            model_path(model, project=Path()),
+            model_path(model),
             output,
             cells=cells,
             iterations=iterations,

@@ -74,7 +74,7 @@ def evaluate(
     from lysoquant.model.weights import model_path
     from lysoquant.progress import Progress
 
-    file, target = model_path(model, project=Path()), choose_device(device)
+    file, target = model_path(model), choose_device(device)
     if data in SIMULATED:
         examples, total = _simulated(data, images=images, seed=seed)
     else:

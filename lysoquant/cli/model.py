@@ -19,7 +19,7 @@ def info(path: Path | None) -> None:
     """Print the card of the model file PATH, or of the shipped model."""
     from lysoquant.model.weights import load_model, model_path
 
-    file = model_path("default" if path is None else str(path), project=Path())
+    file = model_path("default" if path is None else str(path))
     loaded = load_model(file)
     card, architecture = loaded.card, loaded.card.architecture
     cap = f", at most {architecture.max_features}" if architecture.max_features else ""
@@ -75,7 +75,7 @@ def export(out: Path, form: Literal["bioimageio", "onnx"], path: Path | None) ->
     from lysoquant.model.export import export as run
     from lysoquant.model.weights import load_model, model_path
 
-    exported = run(load_model(model_path("default" if path is None else str(path), project=Path())), out, form=form)
+    exported = run(load_model(model_path("default" if path is None else str(path))), out, form=form)
     size = " x ".join(map(str, exported.shape))
     tested = "passed the test of bioimageio.core; " if form == "bioimageio" else ""
     click.echo(

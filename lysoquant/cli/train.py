@@ -114,7 +114,7 @@ def _settings(recipe: str, given: dict[str, Any]) -> Any:
 
     settings = paper_settings() if recipe == "paper" else TrainSettings()
     if given["start_from"] is not None:
-        start = model_path(given["start_from"], project=Path())
+        start = model_path(given["start_from"])
         card = read_card(start)
         tiles = replace(settings.tiles, normalization=card.normalization)  # type: ignore[arg-type]
         settings = replace(settings, start_from=start, architecture=card.architecture, tiles=tiles)

@@ -80,7 +80,9 @@ def cut_cell(scene: Scene, inside: NDArray[np.bool_], *, name: str) -> Example:
     corner_um = np.array([box[0].start, box[1].start, 0]) * pixel
     moved = replace(scene.vesicles, centre_um=(scene.vesicles.centre_um - corner_um).astype(np.float32))
     shape = (model_length(mask.shape[0], pixel), model_length(mask.shape[1], pixel))
-    drawn = draw_sections(moved, shape=shape, pixel_size_um=MODEL_PIXEL_SIZE_UM, within=to_model(mask, pixel).astype(bool))
+    drawn = draw_sections(
+        moved, shape=shape, pixel_size_um=MODEL_PIXEL_SIZE_UM, within=to_model(mask, pixel).astype(bool)
+    )
     kept, place = np.unique(drawn, return_inverse=True)
     regions = np.asarray(place.reshape(shape), dtype=np.int32) + np.int32(kept[0] > 0)
     kept = kept[kept > 0] - 1

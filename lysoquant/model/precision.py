@@ -24,7 +24,7 @@ def choose_device(device: str) -> torch.device:
         raise InputError(f"device is {device!r}; expected auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "execution.device is cuda but torch finds no GPU; check the driver and the job, or set it to cpu"
+            "device is cuda but torch finds no GPU; check the driver and the job, or set it to cpu (execution.device)"
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -57,19 +57,18 @@ class Model:
     sha256: str
 
 
-def model_path(setting: str, *, project: Path) -> Path:
-    """File of the `segment.model` setting: ``default`` or a path relative to the project.
+def model_path(setting: str, *, project: Path | None = None) -> Path:
+    """A model file by name: ``default`` or a path, relative to the project if there is one.
 
     Raises
     ------
     ModelError
         If there is no such file.
     """
-    path = DEFAULT_MODEL if setting == "default" else project / setting
+    path = DEFAULT_MODEL if setting == "default" else (project or Path()) / setting
     if not path.is_file():
-        raise ModelError(
-            f"segment.model is {setting!r} but there is no file {path}; give a .safetensors file or 'default'"
-        )
+        name = "the model" if project is None else "segment.model"
+        raise ModelError(f"{name} is {setting!r} but there is no file {path}; give a .safetensors file or 'default'")
     return path
 
 
