@@ -45,10 +45,10 @@ check: .venv/ready-dev
 
 # Every figure of docs/accuracy.md; about an hour on two cores.
 accuracy: setup
-	$(BIN)/lysoquant evaluate --data simulated --images 2 --output accuracy/simulated
+	$(BIN)/lysoquant evaluate --data simulated --output accuracy/simulated
 	$(BIN)/lysoquant evaluate --data outside --output accuracy/outside
 	$(BIN)/lysoquant evaluate --data wide --output accuracy/wide
-	$(BIN)/lysoquant evaluate --data rescaled --output accuracy/rescaled
+	$(BIN)/lysoquant evaluate --data rescaled --images 12 --output accuracy/rescaled
 	$(BIN)/lysoquant benchmark accuracy --output accuracy/baselines
 	$(BIN)/lysoquant benchmark adaptation --output accuracy/adaptation
 	$(BIN)/python -m lysoquant.benchmark.page

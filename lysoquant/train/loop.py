@@ -28,7 +28,7 @@ from lysoquant.train.tiles import TileSettings, TileStream
 from lysoquant.train.validate import validate, validation_tiles
 
 _VALIDATION_SEED = 7_000_003
-_VALIDATION_TILES = 12
+_VALIDATION_TILES = 24
 
 
 @dataclass

@@ -42,7 +42,7 @@ class TileSettings:
     tile_px: int = 384
     margin_px: int = 0
     jitter_px: float = 32.0
-    tiles_per_scene: int = 20
+    tiles_per_scene: int = 8
     normalization: Normalization = "cell"
     in_channels: int = 3
     augmentation: Augmentation = field(default_factory=Augmentation)
