@@ -31,5 +31,9 @@ class FieldError(LysoquantError):
     """One field is bad. The plate goes on unless ``on_bad_field: fail``."""
 
 
+class DamagedFieldError(FieldError):
+    """What an earlier stage wrote of a field can't be read any more. Its well is never taken for up to date."""
+
+
 class StageError(LysoquantError):
     """A stage can't start or finish: an upstream record is missing, a field failed under ``fail``."""

@@ -21,6 +21,11 @@ class Layout:
     project: Path
     results: Path
 
+    @property
+    def run_lock(self) -> Path:
+        """Held by the run that works on the project; names it. Outside the results, which may be deleted."""
+        return self.project / ".lysoquant.lock"
+
     def plate_folder(self, plate: str) -> Path:
         return self.results / plate
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lysoquant import __version__
-from lysoquant.errors import StageError
+from lysoquant.errors import DamagedFieldError, StageError
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.source import source_digest
@@ -28,6 +28,9 @@ from lysoquant.vocabulary import FAILED, FIELD_STATUSES, FLAGGED, OK
 Json = dict[str, Any]
 
 _VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask", "snakemake")
+
+_DAMAGED = "damaged"
+"""Marks the report of a field that could not be read from the store: mending it changes no digest upstream."""
 
 
 class ArrayLike(Protocol):
@@ -128,12 +131,18 @@ def failed_field(index: int, error: Exception, *, on_bad_field: str, where: str)
     ----------
     where : str
         Plate, well and field, for the message of the error.
+
+    Returns
+    -------
+    dict
+        The report. One of a damaged field says so, and its well is done again whenever its batch is.
     """
     if on_bad_field == "fail":
         raise StageError(
             f"{where}: {error} (on_bad_field is 'fail'; set it to 'flag' to record the field as failed and go on)"
         ) from error
-    return field_report(index, status=FAILED, reasons=[str(error)])
+    damaged = {_DAMAGED: True} if isinstance(error, DamagedFieldError) else {}
+    return field_report(index, status=FAILED, reasons=[str(error)], **damaged)
 
 
 @dataclass
@@ -216,7 +225,7 @@ def run_batch(
     current: dict[str, Json] = {}
     for well in wells:
         old = read_json(layout.well_record(plate, stage, well))
-        if old is not None and old.get("key") == keys[well] and _outputs_exist(layout, old):
+        if old is not None and old.get("key") == keys[well] and _is_whole(layout, old):
             current[well] = old
     todo = [well for well in wells if well not in current]
     for well in todo:
@@ -237,7 +246,7 @@ def run_batch(
                 "wrote": outcome.wrote,
                 "counts": outcome.counts,
                 "fields": outcome.fields,
-                "seconds": round(seconds, 3),
+                "seconds": round(seconds, 6),
                 "versions": versions(),
                 **outcome.extra,
             }
@@ -252,7 +261,10 @@ def run_batch(
     return batch
 
 
-def _outputs_exist(layout: Layout, record: Json) -> bool:
+def _is_whole(layout: Layout, record: Json) -> bool:
+    """Whether a well's outputs are there and none of its fields was damaged, which may have been mended."""
+    if any(report.get(_DAMAGED) for report in record.get("fields", ())):
+        return False
     return all((layout.results / path).exists() for path in record.get("wrote", ()))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lysoquant.errors import ConfigError
+from lysoquant.record import digest_json
 from lysoquant.vocabulary import CONTROLS, WELL_NAME, well_order
 
 KNOWN_COLUMNS = ("plate", "well", "condition", "replicate", "control")
@@ -43,6 +44,12 @@ class PlateMap:
 
     rows: Mapping[tuple[str, str], MapRow]
     extra_columns: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that it says."""
+        rows = [[*key, row.condition, row.replicate, row.control, dict(row.extra)] for key, row in self.rows.items()]
+        return digest_json([rows, self.extra_columns])
 
     def wells(self, plate: str) -> list[str]:
         """Wells that the map names for a plate."""

@@ -141,8 +141,7 @@ def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: Pl
         plate: {well: found["digest"] for well, found in require_wells(layout, plate, "measure", names).items()}
         for plate, names in wells.items()
     }
-    rows = [[*key, row.condition, row.replicate, row.control, dict(row.extra)] for key, row in plate_map.rows.items()]
-    return {"measure": measured, "plate_map": digest_json([rows, plate_map.extra_columns])}
+    return {"measure": measured, "plate_map": plate_map.digest}
 
 
 def _write_tables(

@@ -82,9 +82,12 @@ def import_corrected(folder: Path, destination: Path) -> Imported:
     pairs = find_pairs(folder)
     for pair in pairs:
         try:
-            examples += pair_examples(pair)
-            if pair.name in given:
-                changes[pair.name] = _changes(pair, given[pair.name])
+            if pair.name not in given:
+                examples += pair_examples(pair)
+                continue
+            change = _changes(pair, given[pair.name])
+            examples += _exported_examples(pair, given[pair.name])
+            changes[pair.name] = change
         except InputError as error:
             faults.append(str(error))
     if faults:
@@ -123,6 +126,12 @@ def _changes(pair: Pair, given: ExportedCell) -> Changes:
     if not read_drawing(pair.outlines).cells:
         raise InputError(f"{pair.outlines}: its `cell` outline is gone; add it again, or put the exported file back")
     return compare(given.outlines, after)
+
+
+def _exported_examples(pair: Pair, given: ExportedCell) -> list[Example]:
+    """Cells of an exported image. Its pixels are the exported ones; names and scale may be lost where it was saved."""
+    cargo, lysosome = open_stack(pair.image).channels
+    return pair_examples(pair, lysosome=lysosome, cargo=cargo, pixel_size_um=given.pixel_size_um)
 
 
 def _write(destination: Path, examples: list[Example], manifest: Manifest, folder: Path, result: Imported) -> None:

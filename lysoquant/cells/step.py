@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lysoquant.cells.params import CellsParams, CellsSettings
-from lysoquant.cells.template import fill_template
+from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um
-from lysoquant.errors import FieldError, InputError
+from lysoquant.errors import DamagedFieldError, FieldError, InputError
 from lysoquant.io.rois import read_cell_rois, read_label_image
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
@@ -20,7 +20,6 @@ from lysoquant.record import (
     Json,
     WellOutcome,
     digest_array,
-    digest_file,
     digest_json,
     failed_field,
     field_report,
@@ -87,11 +86,16 @@ def run(
     _refuse_shared_files(names)
 
     def do_field(well: str, index: int) -> tuple[Json, str]:
+        """The field's report and its labels' digest, empty where there is no image that could have labels."""
         field = store.field(well, index)
         path = layout.project / names[well][index] if by_file else None
         lost = any(report["field"] == index and report["status"] == FAILED for report in upstream[well]["fields"])
-        labels, report = _do_field(field, index, settings, path, lost=lost, where=f"plate {plate}, field {field.name}")
-        field.write_label(CELLS, labels)
+        where = f"plate {plate}, field {field.name}"
+        try:
+            labels, report = _do_field(field, index, settings, path, lost=lost, where=where)
+            field.write_label(CELLS, labels)
+        except DamagedFieldError as error:
+            return _failed(index, error, settings, where=where), ""
         return report, digest_array(labels)
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
@@ -135,15 +139,8 @@ def _refuse_shared_files(names: dict[str, list[str]]) -> None:
 
 
 def _inputs(layout: Layout, convert: Json, names: Sequence[str]) -> Json:
-    files = {name: _digest(layout.project / name) for name in names}
+    files = outline_digests(layout.project, names)
     return {"convert": convert["digest"], **({"files": files} if files else {})}
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest_file(path) if path.is_file() else "absent"
-    except OSError:
-        return "unreadable"
 
 
 def _do_field(
@@ -156,8 +153,7 @@ def _do_field(
     try:
         labels, reasons = _find(field, settings, path)
     except FieldError as error:
-        report = failed_field(index, error, on_bad_field=settings.on_bad_field, where=where)
-        return empty, report | {"n_cells": 0, "n_border_cells": 0}
+        return empty, _failed(index, error, settings, where=where)
     n_cells = len(np.unique(labels[labels > 0]))
     if not n_cells:
         reasons = [*reasons, f"no cells found: {_NO_CELLS[settings.params.method]}"]
@@ -165,6 +161,11 @@ def _do_field(
     return labels, field_report(
         index, status=status, reasons=reasons, n_cells=n_cells, n_border_cells=_n_at_border(labels)
     )
+
+
+def _failed(index: int, error: FieldError, settings: CellsSettings, *, where: str) -> Json:
+    report = failed_field(index, error, on_bad_field=settings.on_bad_field, where=where)
+    return report | {"n_cells": 0, "n_border_cells": 0}
 
 
 def _find(field: FieldStore, settings: CellsSettings, path: Path | None) -> tuple[Labels, list[str]]:
@@ -226,7 +227,7 @@ def _outcome(
     return WellOutcome(
         digest=digest_json(list(digests)),
         read=[layout.relative(path) for path in paths] + list(names),
-        wrote=[layout.relative(path / "labels" / CELLS) for path in paths],
+        wrote=[layout.relative(path / "labels" / CELLS) for path, digest in zip(paths, digests, strict=True) if digest],
         counts={"cells": sum(report["n_cells"] for report in reports)},
         fields=list(reports),
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from string import Formatter
 from typing import Final
 
+from lysoquant.record import digest_file
 from lysoquant.vocabulary import split_well
 
 PLACEHOLDERS: Final = ("plate", "well", "row", "column", "field")
@@ -58,3 +61,15 @@ def fill_template(template: str, *, plate: str, well: str, field: int) -> str:
     check_template(template)
     row, column = split_well(well)
     return template.format(plate=plate, well=well, row=row, column=column, field=field)
+
+
+def outline_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Digest of each outline file, or ``absent``, or ``unreadable``."""
+    return {name: _digest(folder / name) for name in names}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return digest_file(path) if path.is_file() else "absent"
+    except OSError:
+        return "unreadable"

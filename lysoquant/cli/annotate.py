@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from lysoquant.cli.numbers import FiniteRange
 
 if TYPE_CHECKING:
     from lysoquant.io.store import PlateStore
@@ -27,7 +30,7 @@ def annotate() -> None:
     "--minimum", type=click.IntRange(1), default=2, show_default=True, help="Operators that must have drawn a pixel."
 )
 @click.option("--output", type=_new_folder, required=True, help="Folder for the consensus and the tables.")
-@click.option("--pixel-size-um", type=float, help="Pixel size in place of the image's own.")
+@click.option("--pixel-size-um", type=FiniteRange(0, min_open=True), help="Pixel size in place of the image's own.")
 def consensus(
     operators: tuple[Path, ...], image: Path, minimum: int, output: Path, pixel_size_um: float | None
 ) -> None:
@@ -157,4 +160,4 @@ def import_(corrected: Path, destination: Path) -> None:
         if names:
             click.echo(f"{title}: {', '.join(names)}")
     click.echo(f"{found.cells} cells with {found.regions} endolysosomes: {destination}")
-    click.echo(f"train from them: lysoquant train MODEL_FOLDER --data {destination}")
+    click.echo(f"train from them: lysoquant train MODEL_FOLDER --data {shlex.quote(str(destination))}")

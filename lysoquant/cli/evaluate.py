@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lysoquant.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from lysoquant.examples.example import Example
 
@@ -38,7 +40,7 @@ SHOWN = 4
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the simulated cells.")
 @click.option("--lysosome", help="Name of the lysosome channel of a folder's images; default: lysosome.")
 @click.option("--cargo", help="Name of their cargo channel; default: cargo.")
-@click.option("--pixel-size-um", type=click.FloatRange(0, min_open=True), help="In place of the one in their metadata.")
+@click.option("--pixel-size-um", type=FiniteRange(0, min_open=True), help="In place of the one in their metadata.")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

@@ -12,6 +12,7 @@ import click
 
 from lysoquant.cli.stages import open_project, project_argument
 from lysoquant.project.inventory import plan_project
+from lysoquant.project.lock import only_run
 from lysoquant.project.run import check_model, occupancy_table, run_workflow
 
 
@@ -44,14 +45,24 @@ def run(
     """Run the whole workflow of a project.
 
     Does only what is not done or has changed. `snakemake` itself works the same; arguments after `--` go to it.
+    While it works, a second run on the same project is refused and changes nothing.
     """
     loaded = open_project(project)
-    if not unlock:
-        check_model(loaded)
-        # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.
-        plan_project(loaded, refresh=True)
-    with _ends_when_terminated():
-        run_workflow(loaded, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=snakemake_arguments)
+    # The lock comes first: even a dry run brings the raw records up to date.
+    with _ends_when_terminated(), only_run(loaded.layout) as lock:
+        if not unlock:
+            check_model(loaded)
+            # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.
+            plan_project(loaded, refresh=True)
+        run_workflow(
+            loaded,
+            cores=cores,
+            profile=profile,
+            dry_run=dry_run,
+            unlock=unlock,
+            more=snakemake_arguments,
+            held=[lock],
+        )
     if dry_run or unlock:
         return
     table = loaded.layout.tables / "wells.csv"

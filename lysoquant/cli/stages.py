@@ -13,7 +13,7 @@ import click
 
 from lysoquant.config import Project, load_project, parse_settings
 from lysoquant.errors import InputError
-from lysoquant.project.batches import Plan, choose_wells
+from lysoquant.project.batches import Plan, choose_wells, plate_rows
 from lysoquant.project.inventory import plan_project, raw_files
 from lysoquant.record import Json
 from lysoquant.vocabulary import BATCH_STAGES
@@ -113,18 +113,7 @@ def run_project_stage(
     """Call the door of aggregate or report for the whole project; returns its record."""
     more: Mapping[str, Any] = {}
     if stage == "aggregate":
-        rows = [
-            row.extra
-            | {
-                "plate": row.plate,
-                "well": row.well,
-                "condition": row.condition,
-                "replicate": row.replicate,
-                "control": row.control,
-            }
-            for row in project.plate_map
-        ]
-        more = {"plate_map": rows}
+        more = {"plate_map": plate_rows(project)}
     record_json: Json = _step(stage).run(
         layout=project.layout,
         plates={plate: plan.wells(plate) for plate in plan.plates},

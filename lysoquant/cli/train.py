@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from lysoquant.cli.numbers import FiniteRange
+
 _NUMBER = click.IntRange(1)
 
 
@@ -41,14 +43,17 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--lysosome", help="Channel of the limiting membrane in --data, if its role is not its name."),
         click.option("--cargo", help="Channel of the cargo in --data."),
-        click.option("--pixel-size-um", type=float, help="Pixel size of --data, where the files do not say it."),
         click.option(
-            "--simulated-share", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+            "--pixel-size-um", type=FiniteRange(0, min_open=True),
+            help="Pixel size of --data, where the files do not say it.",
+        ),
+        click.option(
+            "--simulated-share", type=FiniteRange(0, 1), default=0.5, show_default=True,
             help="Share of simulated cells among those of --data.",
         ),
         click.option(
-            "--validation-share", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
-            help="Share of the cells of --data that only validate.",
+            "--validation-share", type=FiniteRange(0, 0.9), default=0.2, show_default=True,
+            help="Share of the cells of --data that only validate; one at least trains.",
         ),
     )  # fmt: skip
     return _apply(options, command)
@@ -65,7 +70,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--iterations", type=_NUMBER, help="Steps of the optimiser  [default: the recipe's, 20000 or 300000]")
 @click.option("--batch-size", type=_NUMBER, help="Tiles a step  [default: the recipe's, 2 or 1]")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Of Adam  [default: the recipe's]")
+@click.option("--learning-rate", type=FiniteRange(0, min_open=True), help="Of Adam  [default: the recipe's]")
 @click.option("--tile-px", type=click.IntRange(64), help="Edge of a tile at 0.025 um  [default: the recipe's, 384]")
 @_network_options
 @_data_options
@@ -158,7 +163,7 @@ def _sources(given: dict[str, Any]) -> tuple[Any, Any]:
     )
     if not examples:
         raise InputError(f"{given['data']}: holds no annotated cell; see docs/annotate.md for what is read")
-    kept = round(len(examples) * given["validation_share"])
+    kept = min(round(len(examples) * given["validation_share"]), len(examples) - 1)
     seed = given["seed"]
     learnt = AnnotatedSource(examples[kept:], seed=seed)
     validation = AnnotatedSource(examples[:kept], seed=seed) if kept else None

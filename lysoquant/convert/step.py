@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, stack_planes
+from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
 from lysoquant.errors import FieldError, PlateError, StageError
@@ -34,27 +35,6 @@ from lysoquant.record import (
     write_json,
 )
 from lysoquant.vocabulary import FLAGGED, OK
-
-_NO_FIELD = Field(name="", planes={}, problems=("the well has no image; export it again or leave it out of wells.tsv",))
-
-
-def describe_plate(*, layout: Layout, settings: ConvertSettings) -> RawPlate:
-    """What the raw plate is that the settings name: its channels, wells, fields and files; reads no pixels.
-
-    Raises
-    ------
-    PlateError
-        If the raw plate can't be described.
-    """
-    source = settings.source
-    return raw_io.describe(
-        layout.project / source.path,
-        format=source.format,
-        pattern=source.pattern,
-        channel_names=None if source.channel_names is None else source.channel_names.split(";"),
-        z=settings.params.z,
-        timepoint=settings.params.timepoint,
-    )
 
 
 def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Json:
@@ -82,11 +62,11 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
         If the raw plate can't be described or the store's place is taken.
     """
     described = describe_plate(layout=layout, settings=settings)
-    wells = {well: _positions(described, well) for well in described.wells}
+    wells = {well: positions(described, well) for well in described.wells}
     PlateStore.create(
         layout.plate_store(plate),
         name=plate,
-        wells={well: len(positions) for well, positions in wells.items()},
+        wells={well: len(found) for well, found in wells.items()},
         n_rows=described.n_rows,
         n_columns=described.n_columns,
         ngff_version=settings.params.ngff_version,
@@ -98,7 +78,7 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
         "format": described.format,
         "source": settings.source.path,
         "channels": list(described.channels),
-        "wells": {well: [position.name for position in positions] for well, positions in wells.items()},
+        "wells": {well: [position.name for position in found] for well, found in wells.items()},
         "n_rows": described.n_rows,
         "n_columns": described.n_columns,
         "pixel_size_um": described.pixel_size_um,
@@ -172,7 +152,7 @@ def run(
         inputs={
             well: {
                 "raw": _identity(described.files(well), source) if raw is None else raw[well],
-                "description": _description(described, well, source),
+                "description": description_digest(described, well, source),
             }
             for well in wells
         },
@@ -204,7 +184,7 @@ class _Batch:
         files = _Files(self.layout)
         outcome = WellOutcome(digest="", counts={"fields": 0, "planes": 0})
         contents = []
-        for index, position in enumerate(_positions(self.described, well)):
+        for index, position in enumerate(positions(self.described, well)):
             image = self._read(well, index, position, files)
             target = self.store.field(well, index)
             self._write(target, position, image)
@@ -236,7 +216,7 @@ class _Batch:
         source = self.layout.project / self.settings.source.path
         size = field_pixel_size_um(
             configured=self.settings.source.pixel_size_um,
-            in_files={_relative(plane.path, source): files.pixel_size_um(plane.path) for plane in ordered.values()},
+            in_files={relative(plane.path, source): files.pixel_size_um(plane.path) for plane in ordered.values()},
             in_plate=self.described.pixel_size_um,
         )
         return _Image(planes=planes, pixel_size_um=size, report=_judge(index, planes, size, self.settings.params))
@@ -302,11 +282,6 @@ class _Files:
         )
 
 
-def _positions(described: RawPlate, well: str) -> Sequence[Field]:
-    """Fields of a well; a well without any has one that failed, so that it is in every table."""
-    return described.wells[well] or (_NO_FIELD,)
-
-
 def _open_store(
     layout: Layout, plate: str, wells: Sequence[str], described: RawPlate, params: ConvertParams
 ) -> PlateStore:
@@ -316,7 +291,7 @@ def _open_store(
     remedy = "write the plate's metadata first (`lysoquant convert` does)"
     try:
         store = PlateStore.open(layout.plate_store(plate))
-        fits = all(store.n_fields(well) == len(_positions(described, well)) for well in wells)
+        fits = all(store.n_fields(well) == len(positions(described, well)) for well in wells)
     except PlateError as error:
         raise StageError(f"plate {plate}: {error}; {remedy}") from error
     if not fits or store.ngff_version != params.ngff_version:
@@ -354,27 +329,7 @@ def _identity(files: Sequence[Path], source: Path) -> Json:
     identity: Json = {}
     for path in files:
         try:
-            identity[_relative(path, source)] = {"size": path.stat().st_size, "sha256": digest_file(path)}
+            identity[relative(path, source)] = {"size": path.stat().st_size, "sha256": digest_file(path)}
         except OSError:
-            identity[_relative(path, source)] = None
+            identity[relative(path, source)] = None
     return identity
-
-
-def _description(described: RawPlate, well: str, source: Path) -> str:
-    """Digest of all that the plate's own metadata and file names say of a well."""
-    positions = [
-        {
-            "name": position.name,
-            "planes": {
-                channel: [_relative(plane.path, source), plane.index] for channel, plane in position.planes.items()
-            },
-            "problems": list(position.problems),
-        }
-        for position in _positions(described, well)
-    ]
-    plate = [list(described.channels), described.pixel_size_um, list(described.shape)]
-    return digest_json({"fields": positions, "plate": plate})
-
-
-def _relative(path: Path, source: Path) -> str:
-    return path.relative_to(source).as_posix() if path.is_relative_to(source) else path.name

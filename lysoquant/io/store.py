@@ -22,7 +22,7 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec
 
-from lysoquant.errors import FieldError, PlateError
+from lysoquant.errors import DamagedFieldError, FieldError, PlateError
 from lysoquant.io.pyramid import image_pyramid, label_pyramid
 from lysoquant.record import Json, write_text_atomic
 from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, split_well, well_order
@@ -37,6 +37,10 @@ _LEVEL: Final = 3
 
 _CHANNEL_COLOURS: Final = ("0000FF", "00FF00", "FF0000", "FFFFFF", "FFFF00", "00FFFF", "FF00FF")
 """Display colours in acquisition order, which instruments as a rule take by wavelength."""
+
+
+_DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What zarr raises for metadata and chunks that were cut or garbled. MemoryError is the machine's, not the field's."""
 
 
 class PlateStore:
@@ -188,10 +192,22 @@ class FieldStore:
 
     @cached_property
     def _metadata(self) -> Json:
+        """Metadata in which all that this class reads is there."""
         attributes = _attributes(self.path, self.ngff_version)
         if "multiscales" not in _ome(attributes, self.ngff_version):
-            raise FieldError(f"field {self.name} has no image at {self.path}; run `lysoquant convert` first")
+            raise DamagedFieldError(f"field {self.name} has no readable image at {self.path}; {self.remedy}")
+        try:
+            _check_image(attributes, self.ngff_version)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DamagedFieldError(
+                f"field {self.name}: the metadata in {self.path} are damaged ({error!r}); {self.remedy}"
+            ) from error
         return attributes
+
+    @property
+    def remedy(self) -> str:
+        """How a damaged field is made whole: what the stages wrote of it goes, so each of them does it again."""
+        return f"delete {self.path}, then run `lysoquant convert PROJECT` and `lysoquant run PROJECT`"
 
     @property
     def _multiscale(self) -> Json:
@@ -218,8 +234,10 @@ class FieldStore:
     @property
     def shape(self) -> tuple[int, int]:
         """(Y, X) of the image."""
-        _, height, width = self._array("0").shape
-        return height, width
+        shape = self._array("0").shape
+        if len(shape) != 3:
+            raise DamagedFieldError(f"field {self.name}: the image at {self.path} has {len(shape)} axes; {self.remedy}")
+        return shape[1], shape[2]
 
     @property
     def attributes(self) -> Json:
@@ -341,7 +359,7 @@ class FieldStore:
 
         Raises
         ------
-        FieldError
+        DamagedFieldError
             If the field has no such label image or it can't be read.
         """
         return self._pixels(f"labels/{name}/0")
@@ -360,19 +378,32 @@ class FieldStore:
     def _array(self, path: str) -> zarr.Array[Any]:
         try:
             return zarr.open_array(self.path / path, mode="r", zarr_format=_zarr_format(self.ngff_version))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            raise FieldError(
-                f"field {self.name} has no readable {path!r} at {self.path}; run the stage that writes it"
+        except _DAMAGE as error:
+            raise DamagedFieldError(
+                f"field {self.name} has no readable {path!r} at {self.path}; {self.remedy}"
             ) from error
 
     def _pixels(self, path: str, *index: int) -> npt.NDArray[Any]:
         array = self._array(path)
         try:
             return np.asarray(array[index if index else ...])
-        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise FieldError(
-                f"field {self.name}: {self.path / path} is damaged ({error}); delete {self.path} and run again"
+        except _DAMAGE as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DamagedFieldError(
+                f"field {self.name}: {self.path / path} is damaged ({reason}); {self.remedy}"
             ) from error
+
+
+def _check_image(attributes: Json, ngff_version: NgffVersion) -> None:
+    """Raises KeyError, IndexError, TypeError or ValueError where something is missing or of another type."""
+    ome = _ome(attributes, ngff_version)
+    multiscale = ome["multiscales"][0]
+    size = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"][-1]
+    names = [channel["label"] for channel in ome["omero"]["channels"]]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"channels {names}")
+    if "unit" in multiscale["axes"][-1] and not (0 < float(size) < math.inf):
+        raise ValueError(f"pixel size {size}")
 
 
 def _check_wells(wells: Mapping[str, int], *, n_rows: int, n_columns: int) -> None:

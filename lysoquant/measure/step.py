@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from lysoquant.errors import FieldError
+from lysoquant.errors import FieldError, StageError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import read_parquet, write_parquet
 from lysoquant.layout import Layout
@@ -127,7 +127,7 @@ class _Task:
     settings: MeasureSettings
 
 
-def _measure(task: _Task) -> FieldTables | str:
+def _measure(task: _Task) -> FieldTables | FieldError:
     """A field's measurements, or why it has none."""
     try:
         return measure_field(
@@ -140,7 +140,7 @@ def _measure(task: _Task) -> FieldTables | str:
             params=task.settings.params,
         )
     except FieldError as error:
-        return str(error)
+        return error
 
 
 @dataclass(frozen=True)
@@ -179,9 +179,9 @@ class _Batch:
             if report["status"] != FAILED
         ]
 
-    def finish(self, well: str, measured: Mapping[int, FieldTables | str]) -> WellOutcome:
+    def finish(self, well: str, measured: Mapping[int, FieldTables | FieldError]) -> WellOutcome:
         """Write a well's tables."""
-        good = {index: tables for index, tables in measured.items() if not isinstance(tables, str)}
+        good = {index: tables for index, tables in measured.items() if not isinstance(tables, FieldError)}
         own = [self._report(well, index, measured.get(index)) for index in self.reports[well]]
         channels = self._channels(well)
         written = {
@@ -207,19 +207,26 @@ class _Batch:
         )
 
     def _channels(self, well: str) -> tuple[str, ...]:
-        # Every field has every channel of the plate: convert writes a failed one with all of them.
-        return self.store.field(well, 0).channels
+        # Every field has every channel of the plate: convert writes a failed one with all of them. One may be damaged.
+        problems: list[FieldError] = []
+        for each in (well, *(other for other in self.reports if other != well)):
+            for index in self.reports[each]:
+                try:
+                    return self.store.field(each, index).channels
+                except FieldError as error:
+                    problems.append(error)
+        raise StageError(f"plate {self.plate}: no field of wells {', '.join(self.reports)} can be read; {problems[0]}")
 
     def _objects_path(self, well: str) -> Path:
         return self.layout.plate_folder(self.plate) / "segment" / f"{well}.parquet"
 
-    def _report(self, well: str, index: int, measured: FieldTables | str | None) -> Json:
+    def _report(self, well: str, index: int, measured: FieldTables | FieldError | None) -> Json:
         """What measure itself says of a field; None stands for one that had failed before."""
         if measured is None:
             return field_report(index, status=FAILED, n_cells=0, n_endolysosomes=0)
-        if isinstance(measured, str):
+        if isinstance(measured, FieldError):
             where = f"plate {self.plate}, well {well}, field {index}"
-            failed = failed_field(index, FieldError(measured), on_bad_field=self.settings.on_bad_field, where=where)
+            failed = failed_field(index, measured, on_bad_field=self.settings.on_bad_field, where=where)
             return failed | {"n_cells": 0, "n_endolysosomes": 0}
         return field_report(index, n_cells=_length(measured.cells), n_endolysosomes=_length(measured.regions))
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lysoquant.errors import InputError
+from lysoquant.errors import InputError, StageError
 from lysoquant.model.precision import Precision, autocast
 from lysoquant.model.weights import Model
 from lysoquant.vocabulary import BACKGROUND
@@ -87,10 +87,16 @@ class Predictor:
     further on each side, and is mirrored beyond the crop. Steps between tiles are multiples of the network's coarsest
     pixel, so that the result does not depend on the size of the tiles.
 
+    Where the memory does not do for a batch, the batch is halved, and stays so: the run goes on, only slower.
+
     Attributes
     ----------
+    batch_size : int
+        Tiles in one call of the network; smaller than what was asked for once the memory did not do.
     calls, tiles : int
-        Calls of the network and tiles sent through it so far.
+        Calls of the network that succeeded and tiles sent through it so far.
+    halvings : int
+        How often the batch was halved so far.
     """
 
     model: Model
@@ -100,6 +106,7 @@ class Predictor:
     precision: Precision = "auto"
     calls: int = field(default=0, init=False)
     tiles: int = field(default=0, init=False)
+    halvings: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         architecture = self.model.card.architecture
@@ -128,6 +135,11 @@ class Predictor:
         ------
         key, float32 array (3, Y, X)
             Softmax of background, empty, loaded.
+
+        Raises
+        ------
+        StageError
+            If the memory does not do for a single tile.
         """
         pending: list[_Crop[Key]] = []
         batch: list[tuple[_Crop[Key], int, int, slice, slice]] = []
@@ -139,7 +151,7 @@ class Predictor:
                     if self._tile(image, row, column).any():
                         crop.waiting += 1
                         batch.append((crop, row, column, rows, columns))
-                        if len(batch) == self.batch_size:
+                        if len(batch) >= self.batch_size:
                             self._run(batch)
                             batch = []
             crop.complete = True
@@ -166,6 +178,44 @@ class Predictor:
         return image[:, rows[:, None], columns]
 
     def _run(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> None:
+        """Send tiles through the network, in smaller batches where the memory does not do for one."""
+        while batch:
+            part = batch[: self.batch_size]
+            if self._send(part):
+                batch = batch[len(part) :]
+            else:
+                self._halve()
+
+    def _halve(self) -> None:
+        if self.batch_size == 1:
+            raise StageError(
+                f"{self.device.type}: out of memory with a single tile of {self._image_px} px of model "
+                f"{self.model.card.name!r}; give a smaller segment.tile_px (it is {self.plan.tile_px}), "
+                "end what else uses that memory, or choose another device (execution.device)"
+            )
+        self.batch_size //= 2
+        self.halvings += 1
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _send(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> bool:
+        """One call of the network; False where the memory does not do, with nothing of the attempt kept."""
+        try:
+            probabilities = self._probabilities(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            return False
+        self.calls += 1
+        self.tiles += len(batch)
+        for (crop, row, column, rows, columns), found in zip(batch, probabilities, strict=True):
+            inner = found[:, rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
+            crop.probabilities[:, rows, columns] = inner
+            crop.waiting -= 1
+        return True
+
+    def _probabilities(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> NDArray[np.float32]:
+        """Softmax of each tile: (tiles, 3, Y, X)."""
         size = self._image_px
         # A batch is always full, if with nothing: arithmetic may differ with its size, and results must not.
         tiles = torch.zeros((self.batch_size, batch[0][0].image.shape[0], size, size))
@@ -174,13 +224,18 @@ class Predictor:
             tiles[number, :, : tile.shape[1], : tile.shape[2]] = tile
         with torch.inference_mode(), autocast(self.device, self.precision):
             scores = self._network(tiles.to(self.device).contiguous(memory_format=torch.channels_last))
-        probabilities = torch.softmax(scores[: len(batch)].float(), dim=1).cpu().numpy()
-        self.calls += 1
-        self.tiles += len(batch)
-        for (crop, row, column, rows, columns), found in zip(batch, probabilities, strict=True):
-            inner = found[:, rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
-            crop.probabilities[:, rows, columns] = inner
-            crop.waiting -= 1
+        probabilities: NDArray[np.float32] = torch.softmax(scores[: len(batch)].float(), dim=1).cpu().numpy()
+        return probabilities
+
+
+_OUT_OF_MEMORY = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate")
+"""What libraries under torch say in a plain RuntimeError."""
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _background(shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -106,6 +106,21 @@ def model_file(project: Project) -> Path:
     return path
 
 
+def plate_rows(project: Project) -> list[dict[str, str]]:
+    """Rows of ``wells.tsv`` as aggregate takes them, the user's own columns too."""
+    return [
+        row.extra
+        | {
+            "plate": row.plate,
+            "well": row.well,
+            "condition": row.condition,
+            "replicate": row.replicate,
+            "control": row.control,
+        }
+        for row in project.plate_map
+    ]
+
+
 @dataclass(frozen=True)
 class Plan:
     """Every job of a project and the records between them.

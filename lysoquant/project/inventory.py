@@ -77,8 +77,38 @@ def _require_channels(project: Project, plate: str, description: RawPlate) -> No
             )
 
 
+@dataclass(frozen=True)
+class PlateLook:
+    """A raw plate as it is now, and what its records should be.
+
+    Attributes
+    ----------
+    description : RawPlate
+        Wells, fields, channels and files.
+    inventory : PlateInventory
+        Numbers.
+    tokens : mapping of str to mapping of str to str
+        Identity of each raw file by well and name.
+    records : mapping of pathlib.Path to dict
+        The raw records and the cache.
+    """
+
+    description: RawPlate
+    inventory: PlateInventory
+    tokens: Mapping[str, Mapping[str, str]]
+    records: Mapping[Path, Json]
+
+
 def refresh_plate(project: Project, plate: str) -> PlateInventory:
-    """Look at a raw plate (names, sizes, times) and bring its raw records up to date.
+    """Look at a raw plate as :func:`look_at_plate` does and bring its raw records up to date."""
+    look = look_at_plate(project, plate)
+    for path, value in look.records.items():
+        _write_if_changed(path, value)
+    return look.inventory
+
+
+def look_at_plate(project: Project, plate: str) -> PlateLook:
+    """Look at a raw plate (names, sizes, times); writes nothing.
 
     Raises
     ------
@@ -96,14 +126,17 @@ def refresh_plate(project: Project, plate: str) -> PlateInventory:
         for well in description.wells
     }
     size = project.config.execution.wells_per_job.convert
-    for batch in cut_batches(description.wells, wells_per_job=size):
-        _write_if_changed(layout.raw_record(plate, batch.name), _raw_record(description, base, batch.wells, tokens))
-    _write_if_changed(_cache_file(layout, plate), {"files": memory.seen})
-    return PlateInventory(
+    records = {
+        layout.raw_record(plate, batch.name): _raw_record(description, base, batch.wells, tokens)
+        for batch in cut_batches(description.wells, wells_per_job=size)
+    }
+    inventory = PlateInventory(
         n_fields={well: len(fields) for well, fields in description.wells.items()},
         n_files=len(memory.seen),
         n_hashed=memory.n_hashed,
     )
+    records[_cache_file(layout, plate)] = {"files": memory.seen}
+    return PlateLook(description=description, inventory=inventory, tokens=tokens, records=records)
 
 
 def recorded_plate(project: Project, plate: str) -> PlateInventory:
@@ -174,7 +207,7 @@ def prune(plan: Plan) -> list[Path]:
 
 def _describe(project: Project, plate: str) -> RawPlate:
     # Imported here: jobs on a cluster trust the records and need no image reader to plan.
-    from lysoquant.convert.step import describe_plate
+    from lysoquant.convert.describe import describe_plate
 
     settings = ConvertSettings.model_validate(project.settings("convert", plate))
     return describe_plate(layout=project.layout, settings=settings)

@@ -23,6 +23,7 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
+from lysoquant.project.slurm import cancel_jobs, check_folder, killed_run, mark_ended, status_arguments, uses_slurm
 from lysoquant.vocabulary import STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
@@ -137,10 +138,12 @@ class Job:
 
 @dataclass
 class Failure:
-    """A job that failed, and its log."""
+    """A job that failed, what is said of it, its log and the cluster's own logs of it."""
 
     rule: str
     log: str | None = None
+    message: str | None = None
+    cluster_logs: Sequence[str] = ()
 
 
 @dataclass
@@ -154,7 +157,7 @@ class Follower:
     running : dict of str to Job
         By Snakemake's number of the job.
     failures : list of Failure
-        In the order in which they happened, each once.
+        In the order in which they happened, each job once and none that was tried again with success.
     locked : bool
         Another run, or one that was killed, holds the project.
     """
@@ -172,6 +175,7 @@ class Follower:
         ("failure", re.compile(r"Error in rule (\w+):?$")),
         ("jobid", re.compile(r" {4}jobid: (\d+)$")),
         ("wildcards", re.compile(r" {4}wildcards: (.+)$")),
+        ("message", re.compile(r" {4}message: (?!None$)(.+?)\.?$")),
         ("log", re.compile(r" {4}log: (.+?)(?: \(check log file.*)?$")),
         ("finish", re.compile(r"Finished jobid: (\d+)")),
         ("progress", re.compile(r"(\d+) of (\d+) steps .*done$")),
@@ -207,17 +211,24 @@ class Follower:
         self._job.wildcards = dict(pair.split("=", 1) for pair in text.split(", ") if "=" in pair)
         return f"started {self._job.title}"
 
-    def _on_log(self, path: str) -> str | None:
-        if self._failure is None:
+    def _on_message(self, text: str) -> None:
+        if self._failure is not None:
+            self._failure.message = text
+
+    def _on_log(self, paths: str) -> str | None:
+        failure = self._failure
+        if failure is None:
             return None
-        self._failure.log = path
-        if any(failure.log == path for failure in self.failures):
-            return None
-        self.failures.append(self._failure)
-        return f"FAILED {self._failure.rule}"
+        # Behind the job's own log, those of a cluster with their whole paths.
+        failure.log, *failure.cluster_logs = re.split(r", (?=/)", paths)
+        others = [other for other in self.failures if other.log != failure.log]
+        known = next((other for other in self.failures if other.log == failure.log), None)
+        self.failures = [*others, failure]
+        return None if known and known.cluster_logs == failure.cluster_logs else f"FAILED {failure.rule}"
 
     def _on_finish(self, number: str) -> str | None:
         job = self.running.pop(number, None)
+        self.failures = [failure for failure in self.failures if job is None or failure.rule != job.title]
         self.done += 1
         if job is None or (not job.wildcards and job.rule not in STAGES):
             return None
@@ -260,8 +271,13 @@ class _Display:
             self._bar.close()
 
 
-def follow(command: Sequence[str], *, log: Path, project: Path) -> None:
+def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[int] = ()) -> None:
     """Run Snakemake, show its progress, and keep all that it says in a log.
+
+    Parameters
+    ----------
+    held : sequence of int
+        Open files that Snakemake holds too: the lock of the project.
 
     Raises
     ------
@@ -273,7 +289,13 @@ def follow(command: Sequence[str], *, log: Path, project: Path) -> None:
     with (
         log.open("w", encoding="utf-8") as text,
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            pass_fds=held,
         ) as process,
         _Display() as display,
     ):
@@ -310,7 +332,9 @@ def _what_failed(follower: Follower, tail: Sequence[str], *, log: Path, project:
     lines: list[str] = []
     for failure in follower.failures:
         path = project / (failure.log or "")
-        lines += [f"{failure.rule} failed; the last lines of {path}:", *_last_lines(path)]
+        said = f": {failure.message}" if failure.message else ""
+        lines += [f"{failure.rule} failed{said}; the last lines of {path}:", *_last_lines(path)]
+        lines += [f"the cluster's log of that job: {name}" for name in failure.cluster_logs]
     return "\n".join([*lines, f"{follower.done} of {follower.total} jobs were done; all that the run said: {log}"])
 
 
@@ -374,10 +398,16 @@ def run_workflow(
     dry_run: bool = False,
     unlock: bool = False,
     more: Sequence[str] = (),
+    held: Sequence[int] = (),
 ) -> None:
     """Run the whole workflow of a project.
 
     A dry run and an unlocking show Snakemake's own text.
+
+    Parameters
+    ----------
+    held : sequence of int
+        Open files that Snakemake holds too: the lock of the project (:mod:`lysoquant.project.lock`).
 
     Raises
     ------
@@ -389,8 +419,34 @@ def run_workflow(
     layout = project.layout
     command = snakemake_command(layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more)
     if dry_run or unlock:
-        finished = subprocess.run(command, check=False, env=dict(os.environ))
+        finished = subprocess.run(command, check=False, env=dict(os.environ), pass_fds=held)
         if finished.returncode:
             raise StageError(f"snakemake ended with status {finished.returncode}; see its message above")
         return
-    follow(command, log=layout.logs / "snakemake.log", project=layout.project)
+    log = layout.logs / "snakemake.log"
+    folder = _profile(workflow_folder(), profile or "default")
+    if uses_slurm(folder, more):
+        check_folder(layout.project)
+        command += status_arguments(folder, more)
+    _clear_killed_run(layout.project, log=log, profile=profile, held=held)
+    try:
+        follow(command, log=log, project=layout.project, held=held)
+    finally:
+        mark_ended(log)
+
+
+def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Sequence[int]) -> None:
+    """Cancel the jobs that a killed run left on SLURM, and remove its lock.
+
+    Only a run that holds the project may do this: then the other one is known to be dead.
+    """
+    name = killed_run(log)
+    if name is None:
+        return
+    print(
+        f"run: the last run was killed; {cancel_jobs(name)} of its jobs were left on SLURM", file=sys.stderr, flush=True
+    )
+    command = snakemake_command(project, cores=None, profile=profile, dry_run=False, unlock=True)
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=held)
+    if finished.returncode:
+        raise StageError(f"snakemake --unlock ended with status {finished.returncode}: {finished.stderr.strip()}")

@@ -22,6 +22,7 @@ from lysoquant.record import Json, digest_file, digest_json, read_json, versions
 from lysoquant.report import montage
 from lysoquant.report.content import NO_CONDITION, Tables, condition_order, counted, tidy
 from lysoquant.report.heatmap import plate_format
+from lysoquant.report.inputs import Records, report_inputs, well_records
 from lysoquant.report.page import Montage, Picture, PictureGroup, Provenance, render
 from lysoquant.report.params import ReportSettings
 from lysoquant.report.wording import fraction
@@ -34,8 +35,6 @@ _MAX_PICTURES: Final = 96
 """Cells in one montage: a page of them has about 40 MB."""
 
 _Wells = dict[str, list[str]]
-_Records = dict[str, dict[str, dict[str, Json]]]
-"""Well records by plate, stage and well."""
 
 
 def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: ReportSettings, record: Path) -> Json:
@@ -66,9 +65,9 @@ def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: Report
     """
     started = time.perf_counter()
     wells = {plate: sorted(set(plates[plate]), key=well_order) for plate in sorted(plates)}
-    records = _well_records(layout, wells)
+    records = well_records(layout, wells)
     aggregated = _aggregate_record(layout)
-    inputs = _inputs(records, aggregated)
+    inputs = report_inputs(records, aggregated)
     parameters, code = settings.model_dump(mode="json"), source_digest(_STAGE)
     key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
     done = layout.project_work_record(_STAGE)
@@ -113,30 +112,7 @@ def _aggregate_record(layout: Layout) -> Json:
     return found
 
 
-def _well_records(layout: Layout, wells: _Wells) -> _Records:
-    """Records of the stages that have worked on each well."""
-    found: _Records = {}
-    for plate, names in wells.items():
-        found[plate] = {}
-        for stage in BATCH_STAGES:
-            read = {well: read_json(layout.well_record(plate, stage, well)) for well in names}
-            found[plate][stage] = {well: record for well, record in read.items() if record is not None}
-    return found
-
-
-def _inputs(records: _Records, aggregated: Json) -> Json:
-    """Digests of what the report shows: tables, and pixels by the records of the stages that wrote them."""
-    pixels = {
-        plate: {
-            stage: {well: [record.get("digest"), record.get("model_sha256")] for well, record in by_well.items()}
-            for stage, by_well in by_stage.items()
-        }
-        for plate, by_stage in records.items()
-    }
-    return {"aggregate": aggregated.get("digest"), "wells": digest_json(pixels)}
-
-
-def _provenance(records: _Records, aggregated: Json) -> Provenance:
+def _provenance(records: Records, aggregated: Json) -> Provenance:
     flat = [
         (stage, record)
         for by_stage in records.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lysoquant.errors import FieldError
+from lysoquant.errors import DamagedFieldError, FieldError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import write_parquet
 from lysoquant.layout import Layout
@@ -110,11 +111,11 @@ def run(
 
 @dataclass
 class _Field:
-    """A field on its way through the network."""
+    """A field on its way through the network; without a store where that can't be read, so without label images."""
 
     well: str
     index: int
-    store: FieldStore
+    store: FieldStore | None
     report: Json
     pixel_size_um: float
     labels: NDArray[np.uint32]
@@ -158,20 +159,32 @@ class _Segmenter:
         for well in wells:
             open_wells[well] = []
             for index in range(self._store.n_fields(well)):
-                store = self._store.field(well, index)
-                position = _Field(
-                    well=well,
-                    index=index,
-                    store=store,
-                    report=self._admit(well, index, store, upstream[well]),
-                    pixel_size_um=store.pixel_size_um,
-                    labels=np.zeros(store.shape, np.uint32),
-                    classes=np.zeros(store.shape, np.uint8),
-                )
+                position = self._open_field(well, index, upstream[well])
                 open_wells[well].append(position)
                 self._current[well, index] = position
                 if position.report["status"] != FAILED and not _failed_before(index, upstream[well]):
                     yield from self._field_crops(position)
+
+    def _open_field(self, well: str, index: int, upstream: list[Json]) -> _Field:
+        store = self._store.field(well, index)
+        try:
+            return _Field(
+                well=well,
+                index=index,
+                store=store,
+                report=self._admit(well, index, store, upstream),
+                pixel_size_um=store.pixel_size_um,
+                labels=np.zeros(store.shape, np.uint32),
+                classes=np.zeros(store.shape, np.uint8),
+            )
+        except DamagedFieldError as error:
+            report = field_report(index) if _failed_before(index, upstream) else self._failed(well, index, error)
+            nothing = np.zeros((0, 0), np.uint32)
+            return _Field(well, index, None, report, math.nan, nothing, nothing.astype(np.uint8))
+
+    def _failed(self, well: str, index: int, error: FieldError) -> Json:
+        where = f"{self.plate} {well} field {index}"
+        return failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
 
     def _admit(self, well: str, index: int, store: FieldStore, upstream: list[Json]) -> Json:
         """Whether the field may be segmented at all: its pixel size decides."""
@@ -185,17 +198,22 @@ class _Segmenter:
             "told apart: not segmented; if the size is wrong set pixel_size_um in plates.tsv, or set "
             "segment.allow_untested_pixel_size"
         )
-        where = f"{self.plate} {well} field {index}"
-        return failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
+        return self._failed(well, index, error)
 
     def _field_crops(self, position: _Field) -> Iterator[tuple[tuple[str, int, CellCrop], Tensor]]:
-        channels = self.settings.channels
+        channels, store = self.settings.channels, position.store
+        if store is None:
+            return
         try:
-            cargo, lysosome = (position.store.read(label) for label in (channels.cargo, channels.lysosome))
-            cells = position.store.read_label(CELLS)
+            cargo, lysosome = (store.read(label) for label in (channels.cargo, channels.lysosome))
+            cells = store.read_label(CELLS)
+            shapes = {plane.shape for plane in (cargo, lysosome, cells)}
+            if shapes != {position.labels.shape}:
+                raise DamagedFieldError(
+                    f"field {store.name}: its planes and cells are of sizes {sorted(shapes)}; {store.remedy}"
+                )
         except FieldError as error:
-            where = f"{self.plate} {position.well} field {position.index}"
-            position.report = failed_field(position.index, error, on_bad_field=self.settings.on_bad_field, where=where)
+            position.report = self._failed(position.well, position.index, error)
             return
         for crop in cell_crops(cells):
             image = network_input(
@@ -233,30 +251,33 @@ class _Segmenter:
         """Write a well's label images and table."""
         positions = open_wells.pop(well)
         colours = {int(value): colour for value, colour in CLASS_COLOURS.items()}
+        stores = []
         for position in positions:
-            position.store.write_label(ENDOLYSOSOMES, position.labels)
-            position.store.write_label(ENDOLYSOSOME_CLASSES, position.classes, colours=colours)
+            if position.store is not None:
+                position.store.write_label(ENDOLYSOSOMES, position.labels)
+                position.store.write_label(ENDOLYSOSOME_CLASSES, position.classes, colours=colours)
+                stores.append(position.store)
             del self._current[well, position.index]
         rows = [row for position in positions for row in position.rows]
         table = self.layout.plate_folder(self.plate) / "segment" / f"{well}.parquet"
         write_parquet(table, pd.DataFrame(rows, columns=SCHEMA.names), SCHEMA)
         content = [[digest_array(position.labels), digest_array(position.classes)] for position in positions]
-        folders = [
-            position.store.path / "labels" / name
-            for position in positions
-            for name in (ENDOLYSOSOMES, ENDOLYSOSOME_CLASSES)
-        ]
+        folders = [store.path / "labels" / name for store in stores for name in (ENDOLYSOSOMES, ENDOLYSOSOME_CLASSES)]
         return well, WellOutcome(
             digest=digest_json([content, rows]),
             wrote=[self.layout.relative(path) for path in (*folders, table)],
-            read=[self.layout.relative(position.store.path) for position in positions],
+            read=[self.layout.relative(store.path) for store in stores],
             counts={
                 "objects": len(rows),
                 "tiles": self._predictor.tiles - tiles,
                 "network_calls": self._predictor.calls - calls,
             },
             fields=[position.report for position in positions],
-            extra={"model": self.model.card.model_dump(mode="json")},
+            extra={
+                "model": self.model.card.model_dump(mode="json"),
+                "batch_size": self._predictor.batch_size,
+                "batch_halvings": self._predictor.halvings,
+            },
         )
 
 

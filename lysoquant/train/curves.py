@@ -59,4 +59,9 @@ def draw(log: Path, picture: Path) -> None:
 
 def _read(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        return [row for row in csv.DictReader(handle) if _whole(row)]
+
+
+def _whole(row: dict[str, str]) -> bool:
+    """Whether a line has all its columns; a crash can cut one short."""
+    return all(row.get(name) is not None for name in COLUMNS) and row["iteration"].isdigit()

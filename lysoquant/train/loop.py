@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import pickle
 import time
@@ -75,7 +76,14 @@ def train(
     settings = replace(settings, tiles=_fitting(settings.tiles, settings.architecture))
     state = _begin(settings, device)
     _resume(folder, state, settings, source)
-    if state.done >= settings.iterations:
+    if state.done > settings.iterations:
+        raise InputError(
+            f"{folder}: holds a run of {state.done} iterations, more than {settings.iterations}; give --iterations "
+            f"{state.done} or more, or another folder"
+        )
+    if state.done == settings.iterations:
+        if not (folder / "model.safetensors").exists():
+            save(folder / "model.safetensors", _averaged(state, settings), settings, state.done, source)
         return folder / "model.safetensors"
     stream = TileStream(
         source, settings.tiles, seed=settings.seed, batch_size=settings.batch_size, first_batch=state.done
@@ -90,13 +98,15 @@ def train(
     tiles = validation_tiles(validation, settings.tiles, seed=_VALIDATION_SEED, count=_VALIDATION_TILES)
     step = _compiled(state.network, device)
     before = curves.cut_after(folder / "log.csv", state.done)
+    told = state.done
     started = time.perf_counter()
     with Progress("train", total=settings.iterations, done=state.done) as progress:
         losses: list[Tensor] = []
         for iteration, batch in zip(range(state.done, settings.iterations), loader, strict=False):
             losses.append(_step(state, step, batch, settings, iteration, device))
-            if (iteration + 1) % 50 == 0:
-                progress.advance(50, note=f"loss {float(torch.stack(losses[-50:]).mean()):.4f}")
+            if (iteration + 1) % 50 == 0 or iteration + 1 == settings.iterations:
+                progress.advance(iteration + 1 - told, note=f"loss {float(torch.stack(losses[-50:]).mean()):.4f}")
+                told = iteration + 1
             if (iteration + 1) % settings.checkpoint_every == 0 or iteration + 1 == settings.iterations:
                 state.done = iteration + 1
                 averaged = _averaged(state, settings)
@@ -231,6 +241,7 @@ def _identity(settings: TrainSettings, source: Source) -> str:
     fields = dataclasses.asdict(replace(settings, iterations=0, workers=0, checkpoint_every=0, start_from=None))
     fields["architecture"] = settings.architecture.model_dump()
     fields["source"] = source.description
+    fields["start_from"] = load_model(settings.start_from).sha256 if settings.start_from else None
     return json.dumps(fields, sort_keys=True, default=str)
 
 
@@ -253,19 +264,23 @@ def _resume(folder: Path, state: _State, settings: TrainSettings, source: Source
     path = folder / "checkpoint.pt"
     if not path.exists():
         return
+    wanted = json.loads(_identity(settings, source))
     try:
         kept: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        before, wanted = json.loads(kept["settings"]), json.loads(_identity(settings, source))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        before = json.loads(kept["settings"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # torch says EINVAL of a file cut short
+            raise
         raise InputError(
             f"{path}: damaged, or no checkpoint of lysoquant; remove it, or give another folder to write to"
         ) from error
     changed = [name for name in wanted if before.get(name) != wanted[name]]
     if changed:
-        name = changed[0]
-        raise InputError(
-            f"{path}: is a run with {name} {before.get(name)}, not {wanted[name]}; give another folder to write to"
-        )
+        name, old, new = changed[0], before.get(changed[0]), wanted[changed[0]]
+        while isinstance(old, dict) and isinstance(new, dict):
+            key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+            name, old, new = f"{name} {key}", old.get(key), new.get(key)
+        raise InputError(f"{path}: is a run with {name} {old}, not {new}; give another folder to write to")
     state.network.load_state_dict(kept["network"])
     state.optimiser.load_state_dict(kept["optimiser"])
     for name, value in kept["average"].items():

@@ -1,7 +1,7 @@
 """The shipped model on real rings: giant vesicles under a confocal microscope, as small as endolysosomes (scale 0.25).
 
-Nobody outlined them. The rings to be found are those that a threshold and filling find without doubt: closed, round, of at
-most 5 um at that scale, which is as wide as the vacuoles of the training.
+Nobody outlined them. The rings to be found are those that a threshold and filling find without doubt: closed,
+round, of at most 5 um at that scale, which is as wide as the vacuoles of the training.
 """
 
 from __future__ import annotations

@@ -355,6 +355,15 @@ def test_every_fault_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "set").exists()
 
 
+def test_an_exported_image_saved_without_names_and_scale_is_still_the_same(exported: Path, tmp_path: Path) -> None:
+    image = exported / "P1_A01_f0_c4.tif"
+    tifffile.imwrite(image, tifffile.imread(image), imagej=True, metadata={"axes": "CYX"})
+    found = import_corrected(exported, tmp_path / "set")
+    assert len(found.untouched) == found.cells
+    again = {example.name: example for example in read_examples(tmp_path / "set")}
+    assert again["P1_A01_f0_c4"].pixel_size_um == pytest.approx(0.1)
+
+
 def test_changed_pixels_and_damaged_manifests_are_refused(exported: Path, tmp_path: Path) -> None:
     image = exported / "P1_A01_f0_c4.tif"
     planes = tifffile.imread(image)

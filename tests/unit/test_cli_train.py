@@ -92,6 +92,9 @@ def test_annotated_cells_are_split_and_mixed(
     assert isinstance(seen["source"], AnnotatedSource)
     assert len(seen["source"].examples) == 5
     assert seen["validation"] is None
+    assert train(tmp_path, *data, "--simulated-share", "0", "--validation-share", "0.9") == 0
+    assert len(seen["source"].examples) == 1
+    assert len(seen["validation"].examples) == 4
 
 
 def test_no_annotated_cell_is_an_error(
@@ -108,7 +111,12 @@ def test_a_tile_that_does_not_fit_the_depth(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("option", "value"), [("--levels", "1"), ("--iterations", "0"), ("--base-features", "9999")])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--levels", "1"), ("--iterations", "0"), ("--base-features", "9999"), ("--learning-rate", "nan"),
+     ("--learning-rate", "inf"), ("--simulated-share", "nan"), ("--validation-share", "nan"),
+     ("--pixel-size-um", "nan")],
+)  # fmt: skip
 def test_a_value_out_of_range(tmp_path: Path, option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path, option, value) == 2
     assert option in capsys.readouterr().err

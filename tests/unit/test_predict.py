@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from network_kit import Threshold, threshold_model, tiny_network
 
-from lysoquant.errors import InputError
+from lysoquant.errors import InputError, StageError
 from lysoquant.model.network import Architecture
 from lysoquant.model.precision import autocast, choose_device, has_bf16, resolve_precision
 from lysoquant.model.predict import Predictor, TilePlan, abutting_cuts, mirrored
@@ -204,6 +204,74 @@ def test_no_crops_no_calls() -> None:
     found, network = predictor()
     assert list(found.predict(iter(()))) == []
     assert network.batches == []
+
+
+class Small(torch.nn.Module):
+    """A network on a device whose memory holds no more than so many tiles at a time."""
+
+    def __init__(self, network: torch.nn.Module, *, fits: int, error: Exception) -> None:
+        super().__init__()
+        self.network = network
+        self.fits = fits
+        self.error = error
+        self.asked: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.asked.append(len(images))
+        if len(images) > self.fits:
+            raise self.error
+        found: torch.Tensor = self.network(images)
+        return found
+
+
+def small(*, fits: int, batch_size: int, error: Exception | None = None) -> tuple[Predictor, Small]:
+    architecture = Architecture(levels=3, base_features=4)
+    network = Small(tiny_network(), fits=fits, error=error or torch.OutOfMemoryError("CUDA out of memory"))
+    model = Model(network=network.eval(), card=ModelCard(name="tiny", architecture=architecture), sha256="")  # type: ignore[arg-type]
+    return Predictor(model, CPU, TilePlan(16, 4), batch_size, precision="fp32"), network
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: 1 bytes"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        MemoryError(),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_halved_and_stays_so(error: Exception) -> None:
+    # 9 + 2 + 1 + 4 = 16 tiles: 8 do not fit, nor do 4; then eight calls of 2.
+    crops = [(0, crop(0, 30, 30)), (1, crop(1, 8, 17)), (2, crop(2, 8, 8)), (3, crop(3, 17, 17))]
+    found, network = small(fits=3, batch_size=8, error=error)
+    halved = dict(found.predict(crops))
+    assert network.asked == [8, 4, *[2] * 8]
+    assert (found.batch_size, found.halvings, found.calls, found.tiles) == (2, 2, 8, 16)
+    fresh, other = small(fits=99, batch_size=2)
+    for key, probabilities in fresh.predict(crops):
+        np.testing.assert_array_equal(halved[key], probabilities)
+    assert (fresh.halvings, other.asked) == (0, [2] * 8)
+
+
+def test_an_odd_batch_that_fills_up_late_is_halved_without_losing_a_tile() -> None:
+    found, network = small(fits=2, batch_size=5)
+    assert [key for key, _ in found.predict([(0, crop(0, 30, 17)), (1, crop(1, 8, 8))])] == [0, 1]
+    assert network.asked == [5, 2, 2, 2, 2]
+    assert (found.tiles, found.batch_size, found.halvings) == (7, 2, 1)
+
+
+def test_a_single_tile_that_does_not_fit_is_one_clear_error() -> None:
+    found, network = small(fits=0, batch_size=4)
+    with pytest.raises(StageError, match=r"cpu: out of memory with a single tile of 16 px of model 'tiny'; give a sm"):
+        list(found.predict([(0, crop(0, 8, 8))]))
+    assert network.asked == [4, 2, 1]
+
+
+def test_another_fault_of_the_network_is_not_taken_for_want_of_memory() -> None:
+    found, network = small(fits=0, batch_size=4, error=RuntimeError("device-side assert"))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        list(found.predict([(0, crop(0, 8, 8))]))
+    assert network.asked == [4]
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

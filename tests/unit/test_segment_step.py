@@ -153,6 +153,26 @@ def test_the_network_is_called_for_full_batches_across_cells_fields_and_wells(
     assert sum(count["network_calls"] for count in counts) == 8
 
 
+def test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_the_smaller_one(
+    layout: Layout, network: Threshold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(layout)
+    plain = segment(layout, settings(batch_size=2))
+    assert [(well["batch_size"], well["batch_halvings"]) for well in plain["wells"].values()] == [(2, 0)] * len(WELLS)
+    forward = network.forward
+
+    def small(images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(images)
+
+    monkeypatch.setattr(network, "forward", small)
+    halved = segment(layout, settings(batch_size=8))
+    assert [(well["batch_size"], well["batch_halvings"]) for well in halved["wells"].values()] == [(2, 2)] * len(WELLS)
+    for well in WELLS:
+        assert halved["wells"][well]["digest"] == plain["wells"][well]["digest"]
+
+
 def test_a_second_run_calls_no_network(layout: Layout, network: Threshold) -> None:
     first = segment(make_project(layout))
     network.batches.clear()

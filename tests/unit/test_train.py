@@ -112,7 +112,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
 def test_lines_of_the_log_beyond_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     run(tmp_path, replace(QUICK, iterations=2))
     with (tmp_path / "log.csv").open("a") as handle:
-        handle.write("3,9,9,9,9,9,9,9\n")
+        handle.write("3,9,9,9,9,9,9,9\n1,9,9")
     run(tmp_path)
     assert [row["iteration"] for row in log(tmp_path)] == ["2", "4"]
 
@@ -122,19 +122,33 @@ def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     before = run(tmp_path, settings).read_bytes()
     assert run(tmp_path, settings).read_bytes() == before
     assert [row["iteration"] for row in log(tmp_path)] == ["1"]
+    (tmp_path / "model.safetensors").unlink()
+    assert run(tmp_path, settings).read_bytes() == before
+    run(tmp_path, replace(QUICK, iterations=2))
+    with pytest.raises(InputError, match=r"holds a run of 2 iterations, more than 1; give --iterations 2 or more"):
+        run(tmp_path, settings)
+
+
+def test_progress_counts_from_where_the_run_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path, replace(QUICK, iterations=2))
+    assert "train: 2/2 loss" in capsys.readouterr().err
+    run(tmp_path)
+    assert "train: 4/4 loss" in capsys.readouterr().err
 
 
 def test_another_run_or_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     run(tmp_path, replace(QUICK, iterations=1))
     other = Architecture(levels=3, base_features=5)
-    with pytest.raises(InputError, match=r"is a run with architecture .*another folder"):
+    with pytest.raises(InputError, match=r"is a run with architecture base_features 4, not 5; give another folder"):
         run(tmp_path, replace(QUICK, architecture=other))
     with pytest.raises(InputError, match=r"is a run with seed 0, not 5"):
         run(tmp_path, replace(QUICK, seed=5))
     with pytest.raises(InputError, match=r"is a run with source "):
         train(folder=tmp_path, settings=QUICK, source=SimulatedSource(seed=0))
     checkpoint = tmp_path / "checkpoint.pt"
-    for damage in (checkpoint.read_bytes()[:300], b"", b"no checkpoint"):
+    torch.save([1], tmp_path / "list.pt")
+    whole, foreign = checkpoint.read_bytes(), (tmp_path / "list.pt").read_bytes()
+    for damage in (whole[:300], whole[:5000], b"", b"no checkpoint", foreign):
         checkpoint.write_bytes(damage)
         with pytest.raises(InputError, match=r"checkpoint\.pt: damaged, or no checkpoint of lysoquant"):
             run(tmp_path)
@@ -147,6 +161,8 @@ def test_a_run_from_an_earlier_model_begins_with_its_weights(tmp_path: Path) -> 
     for name, value in after.network.state_dict().items():
         torch.testing.assert_close(value, before.network.state_dict()[name], atol=1e-6, rtol=0)
     assert after.card.training["start_from"] == before.sha256
+    with pytest.raises(InputError, match=r"is a run with start_from [0-9a-f]{64}, not None; give another folder"):
+        run(tmp_path / "second", replace(still, start_from=None))
     with pytest.raises(InputError, match=r"has features \[4, 8, 16\], the run"):
         run(tmp_path / "third", replace(still, architecture=Architecture(levels=3, base_features=5)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_project import ROOT, WELLS, edit_config, make_project, well_digests
+from tiny_project import ROOT, WELLS, edit_config, make_project, well_digests, write_field
 
 from lysoquant.cli.main import invoke
 from lysoquant.config import load_project
+from lysoquant.project.lock import only_run
 from lysoquant.vocabulary import BATCH_STAGES, STAGES
 
 
@@ -158,6 +160,42 @@ def test_a_terminated_run_leaves_no_lock_and_the_next_one_ends(tmp_path: Path) -
     assert not list((project / ".snakemake" / "locks").glob("*.lock"))
     done = lysoquant("run", str(project), "--cores", "2", "--", "--until", "cells")
     assert (project / "results" / "P" / "records" / "cells" / "B02-B03.json").is_file(), done.stderr
+
+
+def everything(project: Path) -> dict[str, tuple[int, bytes]]:
+    """Time of change and bytes of every file."""
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in project.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("option", [[], ["--dry-run"], ["--unlock"]])
+def test_a_second_run_is_told_so_and_changes_nothing(
+    copy: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Work for every door: a new raw file, a log to be written anew, a lock to be removed.
+    write_field(copy / "raw", "B05", seed=5)
+    for folder in ("results/logs", ".snakemake/locks"):
+        (copy / folder).mkdir(parents=True)
+    (copy / "results" / "logs" / "snakemake.log").write_text("what the first run says\n")
+    (copy / ".snakemake" / "locks" / "0.output.lock").write_text("results/records/report.json\n")
+    with only_run(load_project(copy).layout):
+        before = everything(copy)
+        assert invoke(["run", str(copy), *option]) == 2
+        assert everything(copy) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {copy}: another run works on this project (process {os.getpid()} on ")
+
+
+def test_snakemake_holds_the_project_for_its_run(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    command = [sys.executable, "-m", "lysoquant.cli.main", "run", str(project), "--cores", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stderr or () if "started convert P" in line)
+        done = lysoquant("run", str(project), "--dry-run")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"(process {process.pid} on " in done.stderr
+        process.terminate()
+        process.wait(timeout=60)
+    assert lysoquant("run", str(project), "--dry-run").returncode == 0
 
 
 def test_run_names_the_job_that_failed_and_its_log(copy: Path) -> None:

@@ -12,7 +12,8 @@ rule aggregate:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=project.settings_json("aggregate"),
         source=source_digest("aggregate"),

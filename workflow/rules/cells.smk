@@ -18,7 +18,8 @@ rule cells:
         "../../envs/cpu.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
+        mem_mb=memory("cells"),
+        runtime=run_time("cells"),
     params:
         wells=wells("cells"),
         settings=settings("cells"),

@@ -7,6 +7,7 @@ from snakemake.settings.types import DeploymentMethod
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
 from lysoquant.project.inventory import plan_project, prune
+from lysoquant.project.resources import job_memory_mb, job_runtime_min
 from lysoquant.project.run import command_prefix
 from lysoquant.source import source_digest
 
@@ -24,8 +25,13 @@ except LysoquantError as error:
 
 project, layout = plan.project, plan.project.layout
 
-# One job at a time on the GPU; nothing of the sort where there is none.
+# One GPU a job, on the partition that a cluster's profile names; nothing of the sort where there is none.
 GPU = {"gpu": 1} if project.config.execution.device == "cuda" else {}
+_partition = (workflow.resource_settings.default_resources or {}).get(
+    "slurm_gpu_partition"
+)
+if GPU and _partition is not None:
+    GPU["slurm_partition"] = getattr(_partition, "raw", _partition).strip("'\"")
 
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Snakemake formats the prefix, so its own braces are doubled.
@@ -65,6 +71,32 @@ def wells(stage):
 def settings(stage):
     """Params function: all settings of a stage as JSON."""
     return lambda wildcards: project.settings_json(stage, wildcards.plate)
+
+
+def memory(stage):
+    """Resources function: memory of a batch's job, MB."""
+    return lambda wildcards, threads, attempt: job_memory_mb(
+        stage,
+        n_wells=len(plan.batch(stage, wildcards.plate, wildcards.batch).wells),
+        threads=threads,
+        attempt=attempt,
+    )
+
+
+def run_time(stage):
+    """Resources function: run-time limit of a batch's job, minutes."""
+
+    def minutes(wildcards, threads, attempt):
+        batch = plan.batch(stage, wildcards.plate, wildcards.batch)
+        return job_runtime_min(
+            stage,
+            n_wells=len(batch.wells),
+            n_fields=sum(plan.n_fields[wildcards.plate][well] for well in batch.wells),
+            threads=threads,
+            attempt=attempt,
+        )
+
+    return minutes
 
 
 wildcard_constraints:

@@ -36,7 +36,8 @@ rule convert:
         "../../envs/cpu.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
+        mem_mb=memory("convert"),
+        runtime=run_time("convert"),
     params:
         wells=wells("convert"),
         settings=settings("convert"),

@@ -14,7 +14,8 @@ rule measure:
         "../../envs/cpu.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
+        mem_mb=memory("measure"),
+        runtime=run_time("measure"),
     params:
         wells=wells("measure"),
         settings=settings("measure"),

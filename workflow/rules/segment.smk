@@ -15,7 +15,8 @@ rule segment:
     threads: 8
     resources:
         **GPU,
-        mem_mb=8000,
+        mem_mb=memory("segment"),
+        runtime=run_time("segment"),
     params:
         wells=wells("segment"),
         settings=settings("segment"),

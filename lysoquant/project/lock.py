@@ -1,0 +1,100 @@
+"""One run at a time on a project, said before anything is changed.
+
+The lock is the kernel's (``flock``), held by the run and by the Snakemake that it started. It goes with the last of the
+two, however they end, so a killed run leaves nothing to remove. Snakemake's own lock, which also keeps plain
+``snakemake`` out, is left as it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Final
+
+from lysoquant.errors import InputError
+from lysoquant.layout import Layout
+from lysoquant.record import Json
+
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+"""Faults of a file system that has no locks."""
+
+
+@contextmanager
+def only_run(layout: Layout) -> Iterator[int]:
+    """Hold a project for one run.
+
+    Yields
+    ------
+    int
+        The open lock file, for a child process that shall hold the project too.
+
+    Raises
+    ------
+    InputError
+        If another run holds the project: which, on which host and since when. Nothing was changed then.
+    """
+    handle = os.open(layout.run_lock, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(_refusal(layout, _holder(handle))) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            print(
+                f"warning: the file system of {layout.run_lock} has no locks ({error.strerror});"
+                " see to it that no other run works on this project",
+                file=sys.stderr,
+            )
+        since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+        _write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        try:
+            yield handle
+        finally:
+            _write(handle, "")
+    finally:
+        os.close(handle)
+
+
+def _write(handle: int, text: str) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode(), 0)
+
+
+def _holder(handle: int) -> Json:
+    """What the run that holds the project wrote of itself; empty where it has not yet."""
+    try:
+        value = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _refusal(layout: Layout, holder: Json) -> str:
+    pid, host, since = (holder.get(name) for name in ("pid", "host", "since"))
+    who = f"process {pid} on {host} since {since}" if holder else "it has just begun"
+    if holder and host == socket.gethostname() and not _lives(pid):
+        way_out = "that process was killed and its Snakemake still ends its jobs; wait until it has"
+    else:
+        end = f", or end it (`kill {pid}` on {host})" if holder else ""
+        way_out = f"wait until it ends{end}"
+    what = f"{layout.project}: another run works on this project ({who})"
+    return f"{what}; {way_out}, then run again; nothing was changed"
+
+
+def _lives(pid: object) -> bool:
+    try:
+        os.kill(pid if isinstance(pid, int) else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

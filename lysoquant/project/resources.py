@@ -1,0 +1,73 @@
+"""Memory and run time that a job asks a cluster for. They change no result and start nothing again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job of a stage needs, with room to spare.
+
+    Attributes
+    ----------
+    base_mb : int
+        The library, Snakemake within the job and, in segment, the network.
+    thread_mb : int
+        Each field that is held at a time, one a thread.
+    start_min : int
+        A cold start from a shared file system.
+    field_min : float
+        Minutes for each field, on one thread.
+    """
+
+    base_mb: int
+    thread_mb: int
+    start_min: int
+    field_min: float
+
+
+NEEDS: Final[Mapping[str, Needs]] = {
+    "convert": Needs(base_mb=2000, thread_mb=500, start_min=10, field_min=0.5),
+    "cells": Needs(base_mb=2000, thread_mb=750, start_min=10, field_min=1.0),
+    "segment": Needs(base_mb=4000, thread_mb=1000, start_min=15, field_min=4.0),
+    "measure": Needs(base_mb=2000, thread_mb=1000, start_min=10, field_min=2.0),
+}
+"""Chosen for fields of 2048 x 2048 pixels and a network without a GPU; a facility may say otherwise in its profile."""
+
+
+def job_memory_mb(stage: str, *, n_wells: int, threads: int, attempt: int) -> int:
+    """Memory of a job, MB: by as many wells as it holds at a time, and more at every further attempt.
+
+    Raises
+    ------
+    KeyError
+        If ``stage`` is not cut into batches of wells.
+    """
+    needs = NEEDS[stage]
+    return attempt * (needs.base_mb + needs.thread_mb * min(threads, n_wells))
+
+
+def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, attempt: int) -> int:
+    """Run-time limit of a job, minutes: by its fields, and more at every further attempt.
+
+    Parameters
+    ----------
+    n_wells, n_fields : int
+        Of the whole batch.
+    threads : int
+        Wells of a batch run side by side in so many threads.
+    attempt : int
+        1 at the first attempt.
+
+    Raises
+    ------
+    KeyError
+        If ``stage`` is not cut into batches of wells.
+    """
+    needs = NEEDS[stage]
+    side_by_side = max(1, min(threads, n_wells))
+    return attempt * (needs.start_min + math.ceil(needs.field_min * n_fields / side_by_side))

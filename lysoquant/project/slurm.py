@@ -1,0 +1,153 @@
+"""SLURM around a run: which arguments Snakemake needs on this cluster, and the jobs that a killed run left there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from lysoquant.errors import InputError, StageError
+
+_COMMANDS: Final = ("sbatch", "squeue", "scancel", "scontrol")
+_ENDED: Final = "lysoquant: Snakemake has ended"
+_PLUGIN: Final = "snakemake_executor_plugin_slurm"
+_STATUS: Final = "slurm-status-command"
+_RUN_ID: Final = re.compile(r"SLURM run ID: (\S+)")
+_ANSWER_S: Final = 60.0
+_GONE_S: Final = 120.0
+_POLL_S: Final = 0.5
+_LEAST_JOB_AGE_S: Final = 200
+"""Without accounting: the executor asks every 180 s at the longest, and a job that SLURM forgot would never end."""
+
+
+def uses_slurm(profile: Path, more: Sequence[str]) -> bool:
+    """Whether a run goes to SLURM, by its profile's folder or by the arguments given to Snakemake."""
+    return _settings(profile).get("executor") == "slurm" or not {"slurm", "--executor=slurm"}.isdisjoint(more)
+
+
+def status_arguments(profile: Path, more: Sequence[str]) -> list[str]:
+    """Arguments for Snakemake that tell how the states of jobs are asked for on this cluster.
+
+    ``sacct`` hangs for ever on a cluster without accounting, and the executor prefers it wherever it is installed.
+
+    Raises
+    ------
+    InputError
+        If SLURM's commands or the executor are not installed, or SLURM forgets jobs before they can be asked for.
+    StageError
+        If SLURM does not answer.
+    """
+    missing = [command for command in _COMMANDS if shutil.which(command) is None]
+    if missing:
+        raise InputError(
+            f"this profile sends jobs to SLURM, and {', '.join(missing)} is not on the PATH;"
+            " start the run on a node from which jobs are submitted, or leave out --profile"
+        )
+    if find_spec(_PLUGIN) is None:
+        raise InputError(
+            f"Snakemake's executor for SLURM is not installed in {sys.prefix}; pip install 'lysoquant[slurm]'"
+        )
+    if _STATUS in _settings(profile) or any(argument.startswith(f"--{_STATUS}") for argument in more):
+        return []
+    cluster = dict(re.findall(r"^(\w+)\s*=\s*(\S+)", _ask("scontrol", "show", "config"), flags=re.MULTILINE))
+    if not cluster.get("AccountingStorageType", "none").endswith("none"):
+        return [f"--{_STATUS}", "sacct"]
+    if int(cluster.get("MinJobAge", "0")) < _LEAST_JOB_AGE_S:
+        raise InputError(
+            f"this SLURM has no accounting and forgets a job {cluster.get('MinJobAge', '0')} s after its end, expected"
+            f" at least {_LEAST_JOB_AGE_S} s; its administrator sets MinJobAge in slurm.conf, or better, accounting"
+        )
+    return [f"--{_STATUS}", "squeue"]
+
+
+def check_folder(project: Path) -> None:
+    """Refuse a folder whose name the executor can't hand to SLURM.
+
+    Raises
+    ------
+    InputError
+        If there is an apostrophe in it: the executor puts the folder between apostrophes as it is.
+    """
+    if "'" in str(project.absolute()):
+        raise InputError(f"{project.absolute()}: jobs on SLURM can't work in a folder with an apostrophe; rename it")
+
+
+def killed_run(log: Path) -> str | None:
+    """Name of the jobs of the last run, if that went to SLURM and was killed.
+
+    Parameters
+    ----------
+    log : pathlib.Path
+        All that Snakemake said in that run.
+    """
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = _RUN_ID.search(text)
+    return found[1] if found and _ENDED not in text else None
+
+
+def mark_ended(log: Path) -> None:
+    """Say at the end of the log of a run on SLURM that it ended, well or not, and was not killed."""
+    if killed_run(log) is not None:
+        with log.open("a", encoding="utf-8") as text:
+            text.write(f"{_ENDED}\n")
+
+
+def cancel_jobs(name: str) -> int:
+    """Cancel all jobs of a name and wait until none of them runs; returns how many there were.
+
+    Raises
+    ------
+    StageError
+        If SLURM does not answer, or jobs are still there after two minutes.
+    """
+    left = _jobs(name)
+    if left:
+        _ask("scancel", "--name", name)
+    until = time.monotonic() + _GONE_S
+    while staying := _jobs(name):
+        if time.monotonic() > until:
+            raise StageError(
+                f"SLURM jobs {', '.join(staying)} of a killed run don't end;"
+                f" `scancel --name {name}`, wait until `squeue --name {name}` is empty, and run again"
+            )
+        time.sleep(_POLL_S)
+    return len(left)
+
+
+def _jobs(name: str) -> list[str]:
+    return _ask("squeue", "--noheader", "--name", name, "--format", "%A").split()
+
+
+def _ask(*command: str) -> str:
+    """What a command of SLURM answers."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_S).stdout
+    except subprocess.TimeoutExpired:
+        reason = f"no answer in {_ANSWER_S:.0f} s"
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(str(error.stderr).split()) or f"status {error.returncode}"
+    except FileNotFoundError:
+        reason = "no such command on the PATH"
+    raise StageError(f"`{' '.join(command)}`: {reason}; nothing was started, run again where SLURM answers")
+
+
+def _settings(profile: Path) -> Mapping[str, Any]:
+    """The profile's own file; Snakemake prefers one for its version (``config.v9+.yaml``)."""
+    for path in sorted(profile.glob("config*.yaml"), reverse=True):
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        return loaded if isinstance(loaded, dict) else {}
+    return {}

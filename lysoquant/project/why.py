@@ -1,0 +1,233 @@
+"""Why a stage would run: what a well's record was made of, held against what is there now. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from lysoquant.aggregate.plate_map import read_plate_map
+from lysoquant.cells.template import fill_template, outline_digests
+from lysoquant.config import Project
+from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
+from lysoquant.project.inventory import PlateLook, look_at_plate
+from lysoquant.record import Json, read_json
+from lysoquant.report.inputs import report_inputs, well_records
+from lysoquant.source import source_digest
+from lysoquant.vocabulary import BATCH_STAGES
+
+NEVER: Final = "never run"
+_SHOWN: Final = 3
+"""Names that a reason lists before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A stage that would run for a well, or for the whole project.
+
+    Attributes
+    ----------
+    plate, well : str
+        Empty for aggregate and report.
+    reasons : tuple of str
+        Each says what differs.
+    is_seen : bool
+        Whether `lysoquant run` sees it. The workflow tracks batch records: where one is there, it does not see that an
+        output or a well's own record was deleted; the stage's own command does.
+    """
+
+    stage: str
+    plate: str
+    well: str
+    reasons: tuple[str, ...]
+    is_seen: bool = True
+
+
+def pending(project: Project) -> list[Pending]:
+    """All that would run, stage by stage, and why.
+
+    The times of raw files play no part where the content that convert read is the same. Of segment it is not asked
+    whether the processor's own precision changed (``segment.precision: auto`` on another machine).
+
+    Raises
+    ------
+    PlateError, ConfigError
+        As :func:`lysoquant.project.inventory.plan_project`.
+    """
+    looks = {plate: look_at_plate(project, plate) for plate in project.plates}
+    plan = Plan(project=project, n_fields={plate: look.inventory.n_fields for plate, look in looks.items()})
+    found: list[Pending] = []
+    for plate, look in looks.items():
+        found += _Plate(plan, plate, look).pending()
+    wells = {plate: plan.wells(plate) for plate in sorted(plan.plates)}
+    found += _of_project("aggregate", project, _aggregate_inputs(project, wells), before=found, upstream="measure")
+    aggregated = read_json(project.layout.project_work_record("aggregate")) or {}
+    inputs = report_inputs(well_records(project.layout, wells), aggregated)
+    found += _of_project("report", project, inputs, before=found, upstream="aggregate")
+    stages = [*BATCH_STAGES, "aggregate", "report"]
+    return sorted(found, key=lambda each: stages.index(each.stage))
+
+
+class _Plate:
+    """The batch stages of one plate."""
+
+    def __init__(self, plan: Plan, plate: str, look: PlateLook) -> None:
+        self._plan, self._plate, self._look = plan, plate, look
+        self._project, self._layout = plan.project, plan.project.layout
+        self._records: dict[tuple[str, str], Json | None] = {}
+
+    def pending(self) -> list[Pending]:
+        found: dict[tuple[str, str], Pending] = {}
+        for stage in BATCH_STAGES:
+            settings: Json = {
+                "parameters": self._project.settings(stage, self._plate).model_dump(mode="json"),
+                "model_sha256": self._plan.model_sha256 if stage == "segment" else None,
+                "code": source_digest(stage),
+            }
+            for batch in self._plan.batches(stage, self._plate):
+                of_batch = [self._of_well(stage, well, settings, found) for well in batch.wells]
+                record = self._layout.batch_record(self._plate, stage, batch.name)
+                runs = not record.is_file() or any(each.is_seen for each in of_batch if each.reasons)
+                for each in of_batch:
+                    if each.reasons:
+                        found[stage, each.well] = Pending(stage, self._plate, each.well, each.reasons, runs)
+        return list(found.values())
+
+    def _of_well(self, stage: str, well: str, settings: Json, before: Mapping[tuple[str, str], Pending]) -> Pending:
+        old = read_json(self._layout.well_record(self._plate, stage, well))
+        self._records[stage, well] = old
+        if old is None:
+            return Pending(stage, self._plate, well, (NEVER,), is_seen=False)
+        follows = [upstream for upstream in UPSTREAM[stage] if (upstream, well) in before]
+        changed = [*self._inputs(stage, well, old, follows), *_settings_changed(stage, old, settings)]
+        gone = _outputs_gone(self._layout.results, old)
+        told = [f"follows {' and '.join(follows)}"] if follows else []
+        is_seen = bool(changed) or any(before[upstream, well].is_seen for upstream in follows)
+        return Pending(stage, self._plate, well, (*changed, *gone, *told), is_seen=is_seen)
+
+    def _inputs(self, stage: str, well: str, old: Json, follows: Sequence[str]) -> Iterator[str]:
+        inputs = old.get("inputs", {})
+        if stage == "convert":
+            yield from self._raw_changed(well, inputs)
+            return
+        for upstream in UPSTREAM[stage]:
+            record = self._records[upstream, well]
+            if upstream not in follows and record is not None and record.get("digest") != inputs.get(upstream):
+                yield f"input changed: the record of {upstream}"
+        params = self._project.config.cells
+        if stage == "cells" and params.method in ("rois", "labels"):
+            fields = range(self._plan.n_fields[self._plate][well])
+            names = [fill_template(params.path, plate=self._plate, well=well, field=index) for index in fields]
+            now = outline_digests(self._layout.project, names)
+            yield from _files_changed("outline file", inputs.get("files", {}), now)
+
+    def _raw_changed(self, well: str, inputs: Json) -> Iterator[str]:
+        # Imported here: it needs numpy, as the look at the raw plate does.
+        from lysoquant.convert.describe import description_digest
+
+        yield from _files_changed("raw file", inputs.get("raw", {}), self._look.tokens[well])
+        source = self._project.raw_path(self._plate)
+        if inputs.get("description") != description_digest(self._look.description, well, source):
+            yield "input changed: what file names and the plate's metadata say of it"
+
+
+def _of_project(
+    stage: str, project: Project, inputs: Json, *, before: Sequence[Pending], upstream: str
+) -> list[Pending]:
+    """The same for a stage that runs once a project."""
+    layout = project.layout
+    old = read_json(layout.project_work_record(stage))
+    if old is None:
+        return [Pending(stage, "", "", (NEVER,), is_seen=not layout.project_record(stage).is_file())]
+    earlier = [each for each in before if each.stage == upstream]
+    settings: Json = {"parameters": project.settings(stage).model_dump(mode="json"), "code": source_digest(stage)}
+    changed = [*_settings_changed(stage, old, settings)]
+    for name, now in inputs.items():
+        if old.get("inputs", {}).get(name) != now and not (earlier and name != "plate_map"):
+            changed.append(f"input changed: {_INPUT_NAMES[name]}")
+    told = [f"follows {upstream}"] if earlier else []
+    reasons = (*changed, *_outputs_gone(layout.results, old), *told)
+    is_seen = bool(changed) or any(each.is_seen for each in earlier) or not layout.project_record(stage).is_file()
+    return [Pending(stage, "", "", reasons, is_seen)] if reasons else []
+
+
+_INPUT_NAMES: Final = {
+    "measure": "wells' measurements",
+    "plate_map": "the plate map (wells.tsv)",
+    "aggregate": "the tables",
+    "wells": "images and label images",
+}
+
+
+def _aggregate_inputs(project: Project, wells: Mapping[str, Sequence[str]]) -> Json:
+    measured = {
+        plate: {
+            well: (read_json(project.layout.well_record(plate, "measure", well)) or {}).get("digest") for well in names
+        }
+        for plate, names in wells.items()
+    }
+    return {
+        "measure": measured,
+        "plate_map": read_plate_map(rows=plate_rows(project), plates=wells, reserved=()).digest,
+    }
+
+
+def _settings_changed(stage: str, old: Json, now: Json) -> Iterator[str]:
+    before = dict(old.get("parameters", {}))
+    before.pop("precision", None)  # what `auto` came to on that machine; the setting itself lies in `params`
+    for name, was, is_now in _differences(before, now["parameters"]):
+        shown = name.replace("params.", f"{stage}.", 1) if name.startswith("params.") else name
+        yield f"setting {shown}: {_value(was)} -> {_value(is_now)}"
+    if old.get("model_sha256") != now.get("model_sha256"):
+        yield f"model: {_digest(old.get('model_sha256'))} -> {_digest(now.get('model_sha256'))}"
+    if old.get("code") != now["code"]:
+        version = old.get("versions", {}).get("lysoquant", "?")
+        yield f"code of {stage}: {_digest(old.get('code'))} (lysoquant {version}) -> {_digest(now['code'])}"
+
+
+_NOTHING: Final = object()
+
+
+def _differences(old: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted name, old and new value of every leaf that differs."""
+    if isinstance(old, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*old, *now]):
+            yield from _differences(old.get(key, _NOTHING), now.get(key, _NOTHING), f"{name}.{key}" if name else key)
+    elif old != now:
+        yield name, old, now
+
+
+def _value(value: Any) -> str:
+    return "(not there)" if value is _NOTHING else json.dumps(value, ensure_ascii=True)
+
+
+def _digest(value: Any) -> str:
+    return str(value)[:12]
+
+
+def _files_changed(kind: str, old: Json, now: Mapping[str, str]) -> Iterator[str]:
+    for verb, names in (
+        ("changed", [name for name in now if name in old and old[name] != now[name]]),
+        ("is new", [name for name in now if name not in old]),
+        ("is gone", [name for name in old if name not in now]),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield f"input changed: {kind} {', '.join(map(_name, names[:_SHOWN]))}{more} {verb}"
+
+
+def _name(name: str) -> str:
+    """A file's name for a terminal."""
+    return name if name.isprintable() else ascii(name)
+
+
+def _outputs_gone(results: Path, old: Json) -> Iterator[str]:
+    gone = [path for path in old.get("wrote", ()) if not (results / path).exists()]
+    if gone:
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        yield f"output missing: {gone[0]}{more}"
+    damaged = [str(report["field"]) for report in old.get("fields", ()) if report.get("damaged")]
+    if damaged:
+        yield f"field {', '.join(damaged)} could not be read from the store"

@@ -1,0 +1,172 @@
+"""What a run asks of SLURM, with commands that answer as told; the real one is in tests/integration/test_slurm.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lysoquant.errors import InputError, StageError
+from lysoquant.project import slurm
+from lysoquant.project.resources import NEEDS, job_memory_mb, job_runtime_min
+from lysoquant.project.run import Follower, workflow_folder
+from lysoquant.project.slurm import cancel_jobs, check_folder, killed_run, mark_ended, status_arguments, uses_slurm
+from lysoquant.vocabulary import BATCH_STAGES
+
+Answers = Callable[..., Path]
+PROFILE = workflow_folder() / "profiles" / "slurm"
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """Put commands on the PATH: each a shell script; what they were called with is in ``calls``."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.defpath}")
+    monkeypatch.setattr(slurm, "find_spec", lambda name: name)
+
+    def write(**scripts: str) -> Path:
+        for name, script in {"sbatch": "", "squeue": "", "scancel": "", "scontrol": "", **scripts}.items():
+            path = folder / name
+            path.write_text(f'#!/bin/sh\necho {name} "$@" >> {folder}/calls\n{script}\n')
+            path.chmod(0o755)
+        return folder
+
+    return write
+
+
+def config(accounting: str, age: str = "300 sec") -> str:
+    return f"echo 'AccountingStorageType   = {accounting}'\necho 'MinJobAge               = {age}'"
+
+
+def test_the_profile_or_the_arguments_say_whether_a_run_goes_to_slurm(tmp_path: Path) -> None:
+    (tmp_path / "config.v9+.yaml").write_text("executor: slurm\n")
+    assert uses_slurm(PROFILE, ())
+    assert uses_slurm(tmp_path, ())
+    default = workflow_folder() / "profiles" / "default"
+    assert not uses_slurm(default, ("--until", "cells"))
+    assert uses_slurm(default, ("--executor", "slurm"))
+    assert uses_slurm(default, ("--executor=slurm",))
+
+
+def test_a_profile_that_is_not_yaml_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("executor: [slurm\n")
+    with pytest.raises(InputError, match=r"config\.yaml is not YAML"):
+        uses_slurm(tmp_path, ())
+
+
+@pytest.mark.parametrize(
+    ("accounting", "command"), [("accounting_storage/none", "squeue"), ("accounting_storage/slurmdbd", "sacct")]
+)
+def test_sacct_is_asked_only_where_there_is_accounting(commands: Answers, accounting: str, command: str) -> None:
+    commands(scontrol=config(accounting), sacct="")
+    assert status_arguments(PROFILE, ()) == ["--slurm-status-command", command]
+
+
+def test_the_users_own_choice_stays(commands: Answers) -> None:
+    folder = commands()
+    assert status_arguments(PROFILE, ("--slurm-status-command", "squeue")) == []
+    assert not (folder / "calls").exists()
+
+
+def test_a_cluster_that_forgets_jobs_is_refused_before_anything_hangs(commands: Answers) -> None:
+    commands(scontrol=config("accounting_storage/none", "10 sec"))
+    with pytest.raises(InputError, match="forgets a job 10 s after its end, expected at least 200 s"):
+        status_arguments(PROFILE, ())
+
+
+def test_without_slurm_or_its_executor_the_remedy_is_said(
+    commands: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands()
+    monkeypatch.setattr(slurm, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"lysoquant\[slurm\]"):
+        status_arguments(PROFILE, ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match=r"sbatch, squeue, scancel, scontrol is not on the PATH"):
+        status_arguments(PROFILE, ())
+
+
+def test_a_slurm_that_does_not_answer_is_an_error_with_its_words(commands: Answers) -> None:
+    commands(scontrol="echo Unable to contact slurm controller >&2; exit 1")
+    with pytest.raises(StageError, match=r"`scontrol show config`: Unable to contact slurm controller"):
+        status_arguments(PROFILE, ())
+
+
+def test_a_folder_that_the_executor_cannot_quote_is_refused(tmp_path: Path) -> None:
+    check_folder(tmp_path / 'a "plate" $HOME')
+    with pytest.raises(InputError, match="with an apostrophe; rename it"):
+        check_folder(tmp_path / "Ada's plate")
+
+
+def test_only_the_log_of_a_killed_run_on_slurm_names_jobs(tmp_path: Path) -> None:
+    log = tmp_path / "snakemake.log"
+    assert killed_run(log) is None
+    log.write_text("Building DAG of jobs...\n")
+    mark_ended(log)
+    assert killed_run(log) is None
+    assert log.read_text() == "Building DAG of jobs...\n"
+    log.write_text("Building DAG of jobs...\nSLURM run ID: 1f-2e\nUsing shell: /usr/bin/bash\n")
+    assert killed_run(log) == "1f-2e"
+    mark_ended(log)
+    assert killed_run(log) is None
+
+
+def test_jobs_are_cancelled_by_name_and_waited_for(commands: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "_POLL_S", 0.01)
+    # Three looks: two jobs, one that is still ending, none.
+    script = 'n=$(grep -c squeue "$(dirname "$0")/calls"); [ $n = 1 ] && echo 7 8; [ $n = 2 ] && echo 8; true'
+    folder = commands(squeue=script)
+    assert cancel_jobs("1f-2e") == 2
+    calls = (folder / "calls").read_text().splitlines()
+    assert [call.split()[0] for call in calls] == ["squeue", "scancel", "squeue", "squeue"]
+    assert calls[1] == "scancel --name 1f-2e"
+
+
+def test_jobs_that_do_not_end_stop_the_run(commands: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "_GONE_S", 0.0)
+    commands(squeue="echo 7")
+    with pytest.raises(StageError, match=r"SLURM jobs 7 of a killed run don't end; `scancel --name 1f-2e`"):
+        cancel_jobs("1f-2e")
+
+
+def test_memory_grows_with_the_wells_held_at_a_time_and_with_the_attempt() -> None:
+    needs = NEEDS["convert"]
+    assert job_memory_mb("convert", n_wells=1, threads=4, attempt=1) == needs.base_mb + needs.thread_mb
+    assert job_memory_mb("convert", n_wells=12, threads=4, attempt=1) == needs.base_mb + 4 * needs.thread_mb
+    assert job_memory_mb("convert", n_wells=12, threads=4, attempt=3) == 3 * (needs.base_mb + 4 * needs.thread_mb)
+
+
+def test_run_time_grows_with_the_fields_and_with_the_attempt() -> None:
+    assert set(NEEDS) == set(BATCH_STAGES)
+    # 12 wells of 9 fields, 8 threads, 2 minutes a field, 10 minutes to start.
+    assert job_runtime_min("measure", n_wells=12, n_fields=108, threads=8, attempt=1) == 10 + 27
+    assert job_runtime_min("measure", n_wells=12, n_fields=108, threads=8, attempt=2) == 2 * (10 + 27)
+    assert job_runtime_min("measure", n_wells=1, n_fields=9, threads=8, attempt=1) == 10 + 18
+
+
+ERROR = """\
+rule segment:
+    jobid: 4
+    wildcards: plate=P, batch=B02-B03
+Error in rule segment:
+    message: SLURM-job '{number}' failed, SLURM status is: 'TIMEOUT'.
+    jobid: 4
+    log: results/logs/segment/P.B02-B03.log, /p/.snakemake/{number}.log (check log file(s) for error details)
+"""
+
+
+def test_a_job_that_failed_twice_is_one_failure_and_one_that_then_succeeded_none() -> None:
+    follower = Follower()
+    for line in (ERROR.format(number=11) + ERROR.format(number=12)).splitlines():
+        follower.feed(line)
+    (failure,) = follower.failures
+    assert failure.rule == "segment P B02-B03"
+    assert failure.log == "results/logs/segment/P.B02-B03.log"
+    assert failure.message == "SLURM-job '12' failed, SLURM status is: 'TIMEOUT'"
+    assert list(failure.cluster_logs) == ["/p/.snakemake/12.log"]
+    for line in [*ERROR.splitlines()[:3], "Finished jobid: 4 (Rule: segment)"]:
+        follower.feed(line)
+    assert follower.failures == []
