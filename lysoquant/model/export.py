@@ -97,8 +97,9 @@ def export(model: Model, out: Path, *, form: Format) -> Exported:
     with torch.inference_mode():
         expected = Probabilities(model.network)(image).numpy()
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the output, so that the finished file is moved there in one step.
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    # Beside the output, so that the finished file is moved there in one step; whole, since bioimageio.spec takes
+    # relative paths as within the package.
+    with tempfile.TemporaryDirectory(dir=out.parent.absolute(), prefix=".lysoquant-") as folder:
         network = Path(folder) / "weights.onnx"
         write_onnx(model, network)
         found = run_onnx(network, image.numpy())

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from lysoquant.errors import ModelError
 from lysoquant.model.network import Architecture, UNet
@@ -84,7 +84,8 @@ def save_model(path: Path, network: UNet, card: ModelCard, *, dtype: torch.dtype
     tensors = {name: value.detach().to(dtype).contiguous() for name, value in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
-    save_file(tensors, partial, metadata={_CARD_KEY: card.model_dump_json()})
+    # Not save_file: it tells of a full disk or a folder without permission by an error of its own.
+    partial.write_bytes(save(tensors, metadata={_CARD_KEY: card.model_dump_json()}))
     partial.chmod(0o644)
     partial.replace(path)
     return digest_file(path)

@@ -9,9 +9,11 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -286,9 +288,8 @@ def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[i
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     follower, tail = Follower(), deque[str](maxlen=_TAIL_LINES)
-    with (
-        log.open("w", encoding="utf-8") as text,
-        subprocess.Popen(
+    with _hearing_interrupts():
+        started = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -296,9 +297,8 @@ def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[i
             encoding="utf-8",
             errors="replace",
             pass_fds=held,
-        ) as process,
-        _Display() as display,
-    ):
+        )
+    with log.open("w", encoding="utf-8") as text, started as process, _Display() as display:
         try:
             for line in process.stdout or ():
                 text.write(line)
@@ -310,6 +310,20 @@ def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[i
             raise
     if process.returncode:
         raise StageError(_what_failed(follower, tail, log=log, project=project))
+
+
+@contextmanager
+def _hearing_interrupts() -> Iterator[None]:
+    """A child that is started here obeys SIGINT, also where a shell put the run into the background and ignores it."""
+    before = signal.getsignal(signal.SIGINT)
+    ignored = before is signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, before)
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -323,7 +323,10 @@ def test_a_lock_is_one_line_with_the_remedy(tmp_path: Path) -> None:
     assert f"lysoquant run '{tmp_path / 'my p'}' --unlock" in str(caught.value)
 
 
-def test_an_interrupt_ends_the_workflow_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("background", [False, True])
+def test_an_interrupt_ends_the_workflow_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: bool) -> None:
+    """In the background of a shell SIGINT is ignored, and what is started there would inherit that."""
+
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -331,8 +334,13 @@ def test_an_interrupt_ends_the_workflow_too(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(project_run, "_PATIENCE_S", 0.1)
     child = "import signal, sys, time\nprint('on', flush=True)\ntime.sleep(60)\n"
     start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        follow([sys.executable, "-c", child], log=tmp_path / "all.log", project=tmp_path)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            follow([sys.executable, "-c", child], log=tmp_path / "all.log", project=tmp_path)
+        assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == background
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - start < 30
 
 

@@ -210,8 +210,11 @@ def test_class_names_become_identifiers(name: str, expected: str) -> None:
     assert package._identifier(name) == expected
 
 
-def test_the_command_says_what_was_tested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, out = write_tiny(tmp_path / "tiny.safetensors", architecture=SMALL), tmp_path / "tiny.zip"
+def test_the_command_says_what_was_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, out = write_tiny(tmp_path / "tiny.safetensors", architecture=SMALL), Path("tiny.zip")
     assert invoke(["model", "export", "--format", "bioimageio", "--model", str(model), str(out)]) == 0
     said = capsys.readouterr().out
     assert said.startswith(

@@ -277,7 +277,7 @@ def test_create_in_the_other_version_starts_afresh(tmp_path: Path) -> None:
     write(make_plate(path, "0.5").field("B03", 0), make_planes())
     make_plate(path, "0.4")
     assert not [name for name in files_in(path) if name.endswith("zarr.json")]
-    with pytest.raises(FieldError, match="B03/0 has no image"):
+    with pytest.raises(FieldError, match="B03/0 has no readable image"):
         _ = PlateStore.open(path).field("B03", 0).channels
 
 
@@ -318,7 +318,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     store = make_plate(tmp_path / "P1.zarr")
     with pytest.raises(PlateError, match="no well 'H12'; it has 2: A01, B03"):
         store.field("H12", 0)
-    with pytest.raises(FieldError, match="no image"):
+    with pytest.raises(FieldError, match="no readable image"):
         store.field("A01", 0).read("DAPI")
     write(store.field("A01", 0), make_planes())
     with pytest.raises(FieldError, match="no channel 'GFP'; it has DAPI, LAMP1 µ, SEC62"):

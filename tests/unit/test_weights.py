@@ -73,6 +73,12 @@ def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
     assert digest_file(write_tiny(tmp_path / "a", seed=1)) != digest_file(tmp_path / "b")
 
 
+def test_a_full_disk_is_the_systems_own_error(tmp_path: Path) -> None:
+    (tmp_path / ".tiny.safetensors.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        write_tiny(tmp_path / "tiny.safetensors")
+
+
 def test_a_truncated_file(model_file: Path) -> None:
     for length in (0, 5, 600, model_file.stat().st_size - 1):
         os.truncate(model_file, length)
