@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lysoquant.annotate.manifest import ExportedCell, Manifest, outline_digest, pixels_digest, write_manifest
 from lysoquant.errors import FieldError, InputError
+from lysoquant.evaluate.run import found_objects
 from lysoquant.examples.crops import make_example
 from lysoquant.examples.example import Example
 from lysoquant.examples.written import CHANNELS, file_name, write_example
@@ -26,9 +27,8 @@ from lysoquant.model.preprocess import Normalization, network_input
 from lysoquant.model.weights import Model, check_fit, load_model
 from lysoquant.progress import Progress
 from lysoquant.segment.crops import CellCrop, cell_crops
-from lysoquant.segment.instances import split_objects
 from lysoquant.segment.params import SegmentParams
-from lysoquant.units import MODEL_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
+from lysoquant.units import pixel_size_accepted, pixel_size_verdict
 from lysoquant.vocabulary import BACKGROUND, CELLS, EMPTY, LOADED
 
 SEEN: Final = 0.05
@@ -247,20 +247,16 @@ def _inputs(cells: Iterator[_Cell], params: SegmentParams, model: Model) -> Iter
 
 def outlined(cell: _Cell, probabilities: NDArray[np.float32], params: SegmentParams) -> Example:
     """A cell with the objects that the model found, as segment finds them, at the model's pixel size."""
-    found = split_objects(
-        probabilities, foreground_threshold=params.foreground_threshold, split_depth_um=params.split_depth_um
-    )
-    area_um2 = np.bincount(found.labels.ravel(), minlength=len(found.p_loaded) + 1) * MODEL_PIXEL_SIZE_UM**2
-    kept = area_um2 >= params.min_object_area_um2
+    labels, is_loaded = found_objects(probabilities, params=params)
     return make_example(
         name=f"{cell.plate}_{cell.well}_f{cell.field}_c{cell.crop.cell}",
         cargo=cell.cargo,
         lysosome=cell.lysosome,
         inside=cell.crop.inside,
         pixel_size_um=cell.pixel_size_um,
-        regions=np.where(kept[found.labels], found.labels, 0),
-        classes=np.array([BACKGROUND, *np.where(found.p_loaded >= 0.5, LOADED, EMPTY)], np.uint8),
-        ignored=np.zeros(found.labels.shape, bool),
+        regions=labels,
+        classes=np.array([BACKGROUND, *np.where(is_loaded, LOADED, EMPTY)], np.uint8),
+        ignored=np.zeros(labels.shape, bool),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lysoquant.cli.numbers import FiniteRange
+from lysoquant.cli.options import device_option
 
 if TYPE_CHECKING:
     from lysoquant.io.store import PlateStore
@@ -59,13 +60,7 @@ def consensus(
 @click.option("--cargo", help="Channel of the cargo; a project knows it.")
 @click.option("--wells", metavar="B02,B03", help="Only these wells of the one plate.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of fields.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the network runs.",
-)
+@device_option(verb="runs")
 def export(
     source: Path,
     out: Path,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from lysoquant.cli.options import device_option
+
 
 @click.group()
 def benchmark() -> None:
@@ -71,13 +73,7 @@ def accuracy(
 @click.option("--iterations", type=click.IntRange(1), default=600, show_default=True, help="Of the training with them.")
 @click.option("--test-cells", type=click.IntRange(1), default=16, show_default=True, help="Cells of each kind scored.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the cells.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the network trains.",
-)
+@device_option(verb="trains")
 def adaptation(output: Path, model: str, cells: int, iterations: int, test_cells: int, seed: int, device: str) -> None:
     """Correct a few cells of an unseen appearance, train on with them, and say how much of the lost F1 comes back."""
     from lysoquant.benchmark.adaptation import adapt

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lysoquant.cli.numbers import FiniteRange
+from lysoquant.cli.options import device_option
 
 if TYPE_CHECKING:
     from lysoquant.examples.example import Example
@@ -41,13 +42,7 @@ SHOWN = 4
 @click.option("--lysosome", help="Name of the lysosome channel of a folder's images; default: lysosome.")
 @click.option("--cargo", help="Name of their cargo channel; default: cargo.")
 @click.option("--pixel-size-um", type=FiniteRange(0, min_open=True), help="In place of the one in their metadata.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the network runs.",
-)
+@device_option(verb="runs")
 @click.option("--figure/--no-figure", default=True, show_default=True, help="Draw figure.png.")
 @click.option(
     "--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for what is written."

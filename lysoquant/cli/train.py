@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lysoquant.cli.numbers import FiniteRange
+from lysoquant.cli.options import device_option
 
 _NUMBER = click.IntRange(1)
 
@@ -78,13 +79,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--workers", type=_NUMBER, default=1, show_default=True, help="Processes that make tiles.")
 @click.option("--checkpoint-every", type=_NUMBER, default=500, show_default=True, help="Iterations.")
 @click.option("--start-from", metavar="default|FILE", help="Model to start from; default: the shipped one.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the network trains.",
-)
+@device_option(verb="trains")
 def train(output: Path, recipe: str, device: str, **given: Any) -> None:
     """Train a network on simulated scenes, or on cells outlined by people.
 

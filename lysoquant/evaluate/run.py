@@ -182,17 +182,25 @@ def predict_examples(
 
 def as_prediction(probabilities: NDArray[np.float32], *, params: SegmentParams) -> Prediction:
     """Class map and objects from class probabilities (3, My, Mx), as segment makes them."""
+    labels, is_loaded = found_objects(probabilities, params=params)
+    return Prediction(
+        classes=probabilities.argmax(axis=0).astype(np.uint8),
+        probabilities=probabilities,
+        labels=labels,
+        is_loaded=is_loaded,
+    )
+
+
+def found_objects(
+    probabilities: NDArray[np.float32], *, params: SegmentParams
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Objects 1 to n (My, Mx) of class probabilities (3, My, Mx) without specks, and whether each (n,) is loaded."""
     objects = split_objects(
         probabilities, foreground_threshold=params.foreground_threshold, split_depth_um=params.split_depth_um
     )
     area_um2 = np.bincount(objects.labels.ravel(), minlength=len(objects.p_loaded) + 1) * MODEL_PIXEL_SIZE_UM**2
     labels = np.where((area_um2 >= params.min_object_area_um2)[objects.labels], objects.labels, 0)
-    return Prediction(
-        classes=probabilities.argmax(axis=0).astype(np.uint8),
-        probabilities=probabilities,
-        labels=labels.astype(np.int32),
-        is_loaded=objects.p_loaded >= 0.5,
-    )
+    return labels.astype(np.int32), objects.p_loaded >= 0.5
 
 
 def groups(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

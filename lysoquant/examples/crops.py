@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lysoquant.errors import InputError
-from lysoquant.examples.example import Example
+from lysoquant.examples.example import Example, too_small
 from lysoquant.examples.simulated import to_model
 from lysoquant.io.raw.names import printable, some
 from lysoquant.model.preprocess import model_length
-from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM, pixel_size_accepted
+from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, MODEL_PIXEL_SIZE_UM, pixel_size_accepted
 
 MAX_MODEL_PX: Final = 2**27
 """Largest cell at the model's pixel size (11,585 x 11,585, or 290 um square): more would ask for all memory."""
@@ -125,10 +125,3 @@ def make_example(
         ignored=ignored | too_small(regions),
         docked=np.zeros(len(kept), bool),
     )
-
-
-def too_small(regions: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Pixels of regions (My, Mx) under the paper's smallest annotated area."""
-    small = np.bincount(regions.ravel()) * MODEL_PIXEL_SIZE_UM**2 < MIN_AREA_UM2
-    small[0] = False
-    return np.asarray(small[regions])

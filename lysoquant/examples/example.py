@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lysoquant.model.preprocess import Normalization, network_input
+from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
 
 
 @dataclass(frozen=True)
@@ -61,3 +62,10 @@ class Example:
             normalization=normalization,
             in_channels=in_channels,
         )
+
+
+def too_small(regions: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Pixels of regions (My, Mx) under the paper's smallest annotated area."""
+    small = np.bincount(regions.ravel()) * MODEL_PIXEL_SIZE_UM**2 < MIN_AREA_UM2
+    small[0] = False
+    return np.asarray(small[regions])

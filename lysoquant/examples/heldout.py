@@ -9,14 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lysoquant.examples.example import Example
+from lysoquant.examples.example import Example, too_small
 from lysoquant.examples.simulated import to_model, true_cells
 from lysoquant.model.preprocess import model_length
 from lysoquant.simulate.flat import draw_ellipses, simulate_flat
 from lysoquant.simulate.optics import Camera, Optics
 from lysoquant.simulate.randomise import random_settings
 from lysoquant.simulate.scene import Appearance, Biology, SceneSettings, simulate_scene
-from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
+from lysoquant.units import MODEL_PIXEL_SIZE_UM
 
 PIXEL_SIZES_UM: Final = (0.04, 0.065, 0.09, 0.12)
 PHOTONS: Final = {"low noise": 300.0, "middle noise": 100.0, "high noise": 35.0}
@@ -77,8 +77,6 @@ def outside(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
         shape = (model_length(scene.inside.shape[0], pixel), model_length(scene.inside.shape[1], pixel))
         regions = draw_ellipses(scene.ellipses, shape=shape, pixel_size_um=MODEL_PIXEL_SIZE_UM)
         regions[~to_model(scene.inside, pixel).astype(bool)] = 0
-        area_um2 = np.bincount(regions.ravel(), minlength=len(scene.classes) + 1) * MODEL_PIXEL_SIZE_UM**2
-        area_um2[0] = np.inf
         yield (
             f"{pixel:g} um, {photons:g} photo-electrons, second simulator",
             Example(
@@ -89,7 +87,7 @@ def outside(*, seed: int, count: int) -> Iterator[tuple[str, Example]]:
                 pixel_size_um=pixel,
                 regions=regions,
                 classes=np.concatenate([[0], scene.classes]).astype(np.uint8),
-                ignored=np.asarray((area_um2 < MIN_AREA_UM2)[regions]),
+                ignored=too_small(regions),
                 docked=np.concatenate([[False], scene.docked]),
             ),
         )

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lysoquant.examples.example import Example
+from lysoquant.examples.example import Example, too_small
 from lysoquant.model.preprocess import model_length
 from lysoquant.simulate.randomise import random_settings
 from lysoquant.simulate.scene import Scene, simulate_scene
 from lysoquant.simulate.vesicles import classes as vesicle_classes
 from lysoquant.simulate.vesicles import draw_sections
-from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
+from lysoquant.units import MODEL_PIXEL_SIZE_UM
 
 _LEAST_CELL_UM2 = 40.0
 
@@ -86,9 +86,6 @@ def cut_cell(scene: Scene, inside: NDArray[np.bool_], *, name: str) -> Example:
     kept, place = np.unique(drawn, return_inverse=True)
     regions = np.asarray(place.reshape(shape), dtype=np.int32) + np.int32(kept[0] > 0)
     kept = kept[kept > 0] - 1
-    area_um2 = np.bincount(regions.ravel(), minlength=len(kept) + 1) * MODEL_PIXEL_SIZE_UM**2
-    small = area_um2 < MIN_AREA_UM2
-    small[0] = False
     return Example(
         name=name,
         cargo=scene.image[2][box],
@@ -97,7 +94,7 @@ def cut_cell(scene: Scene, inside: NDArray[np.bool_], *, name: str) -> Example:
         pixel_size_um=pixel,
         regions=regions,
         classes=np.concatenate([[0], vesicle_classes(scene.loaded[kept])]).astype(np.uint8),
-        ignored=np.asarray(small[regions]),
+        ignored=too_small(regions),
         docked=np.concatenate([[False], scene.docked[kept]]),
     )
 

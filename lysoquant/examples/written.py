@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lysoquant.errors import InputError
-from lysoquant.examples.crops import too_small
 from lysoquant.examples.drawn import CELL, IGNORE
-from lysoquant.examples.example import Example
+from lysoquant.examples.example import Example, too_small
 from lysoquant.io.outlines import NewOutline, Ring, trace, write_outlines
 from lysoquant.io.stacks import write_stack
 from lysoquant.units import MODEL_PIXEL_SIZE_UM

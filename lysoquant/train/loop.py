@@ -21,6 +21,7 @@ from lysoquant.model.network import Architecture, UNet
 from lysoquant.model.precision import autocast, resolve_precision
 from lysoquant.model.weights import ModelCard, load_model, save_model
 from lysoquant.progress import Progress
+from lysoquant.record import digest_file
 from lysoquant.train import curves
 from lysoquant.train.loss import class_cross_entropy, weighted_cross_entropy
 from lysoquant.train.settings import TrainSettings, learning_rate
@@ -161,7 +162,7 @@ def save(path: Path, network: UNet, settings: TrainSettings, iterations: int, so
         "class_share": settings.class_share,
         "border_factor": tiles.weights.border_factor,
         "average": settings.average,
-        "start_from": str(load_model(settings.start_from).sha256) if settings.start_from else "",
+        "start_from": digest_file(settings.start_from) if settings.start_from else "",
     }
     card = ModelCard(
         name=f"lysoquant-{settings.architecture.levels}x{settings.architecture.base_features}",
@@ -241,7 +242,7 @@ def _identity(settings: TrainSettings, source: Source) -> str:
     fields = dataclasses.asdict(replace(settings, iterations=0, workers=0, checkpoint_every=0, start_from=None))
     fields["architecture"] = settings.architecture.model_dump()
     fields["source"] = source.description
-    fields["start_from"] = load_model(settings.start_from).sha256 if settings.start_from else None
+    fields["start_from"] = digest_file(settings.start_from) if settings.start_from else None
     return json.dumps(fields, sort_keys=True, default=str)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lysoquant.examples import simulated
+from lysoquant.examples import example as example_module
 from lysoquant.examples.heldout import held_out, outside, rescaled, tuning, wide
 from lysoquant.examples.simulated import cut_cell, found_cells, to_model, training_examples, true_cells
 from lysoquant.model.preprocess import model_length
@@ -55,7 +55,7 @@ def test_regions_under_the_smallest_annotated_one_are_ignored(scene: Scene, monk
     for number in range(1, len(areas)):
         assert example.ignored[example.regions == number].all() == (areas[number] < MIN_AREA_UM2)
     assert not example.ignored[example.regions == 0].any()
-    monkeypatch.setattr(simulated, "MIN_AREA_UM2", 1e9)
+    monkeypatch.setattr(example_module, "MIN_AREA_UM2", 1e9)
     assert cut_cell(scene, whole, name="all").ignored[example.regions > 0].all()
 
 
