@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from lysoquant import __version__
 from lysoquant.errors import DamagedFieldError, StageError
+from lysoquant.files import open_file
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.source import source_digest
@@ -68,7 +69,7 @@ def digest_array(array: ArrayLike) -> str:
 
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -90,8 +91,9 @@ def write_json(path: Path, value: Json) -> None:
 def read_json(path: Path) -> Json | None:
     """A JSON object, or None where the file is absent or damaged (then its well is redone)."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_file(path) as handle:
+            value = json.loads(handle.read().decode())
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

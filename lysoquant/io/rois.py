@@ -24,6 +24,7 @@ from defusedxml.ElementTree import fromstring
 from PIL import Image
 
 from lysoquant.errors import FieldError
+from lysoquant.files import open_file
 
 MAX_ROI_BYTES: Final = 16 * 2**20
 """An outline of 65,535 corners, the most that ImageJ writes, takes under 1 MiB."""
@@ -205,7 +206,7 @@ def read_label_image(path: Path, *, shape: tuple[int, int]) -> tuple[npt.NDArray
 
 def _read_plane(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             is_png = handle.read(8) == b"\x89PNG\r\n\x1a\n"
         return _read_png(path, shape) if is_png else _read_tiff(path, shape)
     except FieldError:
@@ -258,7 +259,7 @@ def _check_shape(path: Path, found: Sequence[int], shape: tuple[int, int]) -> No
 
 def _entries(path: Path) -> tuple[list[_Entry], dict[str, list[str]]]:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(MAX_ZIP_BYTES + 1)
     except OSError as error:
         raise FieldError(f"{path} can't be read ({error.strerror}); check cells.path and the file's rights") from error

@@ -23,6 +23,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
+from lysoquant.files import open_file
 from lysoquant.io.pyramid import image_pyramid, label_pyramid
 from lysoquant.record import Json, write_text_atomic
 from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, split_well, well_order
@@ -450,8 +451,9 @@ def _version_at(path: Path) -> NgffVersion | None:
 def _attributes(folder: Path, ngff_version: NgffVersion) -> Json:
     """Attributes of a group; empty where it is absent or damaged."""
     try:
-        value = json.loads((folder / _METADATA[ngff_version]).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_file(folder / _METADATA[ngff_version]) as handle:
+            value = json.loads(handle.read().decode())
+    except (OSError, ValueError, RecursionError):
         return {}
     if isinstance(value, dict) and ngff_version == "0.5":
         value = value.get("attributes")

@@ -66,13 +66,20 @@ def read_folder(path: Path) -> Folder:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     files.append(entry.name)
                 else:
                     (linked if entry.is_symlink() else folders).append(entry.name)
     except OSError as error:
         raise PlateError(f"{path}: the folder can't be read ({error.strerror}); check path and rights") from error
     return Folder(path, *(tuple(sorted(names, key=natural_key)) for names in (files, folders, linked)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that goes round in circles: whoever reads it as a file says so
+        return False
 
 
 def is_image(name: str) -> bool:

@@ -21,6 +21,7 @@ from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
 from lysoquant.errors import FieldError
+from lysoquant.files import require_file
 from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.names import clean_label, printable
 
@@ -143,7 +144,7 @@ def shown(path: Path) -> str:
 def _opened(path: Path) -> Iterator[tuple[Any, Element | None]]:
     try:
         # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
-        with tifffile.TiffFile(path, _multifile=False) as tif:
+        with tifffile.TiffFile(require_file(path), _multifile=False) as tif:
             yield tif, _description_xml(path, tif)
     except FieldError:
         raise
