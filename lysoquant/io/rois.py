@@ -13,18 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import numpy.typing as npt
 import roifile
 import tifffile
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 from PIL import Image
 
 from lysoquant.errors import FieldError
 from lysoquant.files import open_file
+from lysoquant.io.raw.pixels import description_xml
 
 MAX_ROI_BYTES: Final = 16 * 2**20
 """An outline of 65,535 corners, the most that ImageJ writes, takes under 1 MiB."""
@@ -218,26 +216,11 @@ def _read_plane(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
 def _read_tiff(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
     # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
     with tifffile.TiffFile(path, _multifile=False) as tiff:
-        _refuse_entities(path, tiff.pages.first.description)
+        description_xml(tiff, where=str(path))
         found = tuple(size for size in tiff.series[0].shape if size != 1)
         _check_shape(path, found, shape)
         plane: npt.NDArray[Any] = tiff.series[0].asarray().reshape(shape)
         return plane
-
-
-def _refuse_entities(path: Path, description: str) -> None:
-    """Vet the description before tifffile parses it without care."""
-    text = description.lstrip("\ufeff \t\r\n")
-    if not text.startswith("<"):
-        return
-    try:
-        fromstring(text, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise FieldError(
-            f"{path}: its XML metadata hold a document type or entities, which are refused; save it without"
-        ) from error
-    except ParseError:
-        return
 
 
 def _read_png(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
