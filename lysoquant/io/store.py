@@ -369,7 +369,8 @@ class FieldStore:
     def labels(self) -> tuple[str, ...]:
         """Names of the label images that are there."""
         folder = self.path / "labels"
-        return tuple(_ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels", ()))
+        names = _ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels")
+        return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
     def _list_label(self, name: str) -> None:
         names = {*self.labels, name}
@@ -478,7 +479,7 @@ def _write_group(folder: Path, ngff_version: NgffVersion, ome: Json, own: Json |
 
 def _write_if_changed(path: Path, value: Json) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_text_atomic(path, text)
 
 
