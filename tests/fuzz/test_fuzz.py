@@ -22,15 +22,15 @@ from pages import broken_out
 DRIVER = Path(__file__).parent / "driver.py"
 
 SHARES = {
-    "raw": 115,
-    "htd": 50,
-    "names": 32,
-    "ome": 50,
+    "raw": 105,
+    "htd": 45,
+    "names": 30,
+    "ome": 45,
     "sheets": 60,
     "plate map": 40,
-    "config": 75,
-    "stores": 30,
-    "annotated": 50,
+    "config": 70,
+    "stores": 25,
+    "annotated": 75,
     "models": 60,
 }
 """Mutations of each group."""
