@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 def require_file(path: Path) -> Path:
@@ -24,7 +24,7 @@ def require_file(path: Path) -> Path:
     return path
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a file for reading bytes.
 
     Raises
