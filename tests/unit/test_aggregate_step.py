@@ -45,15 +45,8 @@ CONTRACT_COLUMNS = [
     "flags",
 ]
 
-OUTPUTS = {
-    "endolysosomes.parquet",
-    "cells.parquet",
-    "fields.parquet",
-    "wells.parquet",
-    "wells.csv",
-    "conditions.csv",
-    "statistics.csv",
-}
+JOINED = ("endolysosomes", "cells", "fields")
+OUTPUTS = {*(f"{name}.parquet" for name in JOINED), "wells.parquet", "wells.csv", "conditions.csv", "statistics.csv"}
 
 Cell = tuple[int, int, float, int, int]
 """field, cell, mean cargo, n_empty, n_loaded"""
@@ -220,6 +213,12 @@ def run(
     )
 
 
+def digests(layout: Layout) -> dict[str, str]:
+    """Digest of each file of the tables by its path."""
+    files = [path for path in layout.tables.rglob("*") if path.is_file()]
+    return {path.relative_to(layout.results).as_posix(): digest_file(path) for path in sorted(files)}
+
+
 def read_csv(layout: Layout, name: str) -> list[dict[str, str]]:
     with (layout.tables / name).open(newline="") as handle:
         return list(csv.DictReader(handle))
@@ -358,7 +357,7 @@ def test_joined_tables_equal_their_parts_in_order(layout: Layout) -> None:
             if name == "cells":
                 assert row.pop("is_expressing") == (row["intensity_mean_ATZ"] >= 100.0)
         assert repr(found) == repr(expected)
-    columns = pq.read_schema(layout.tables / "cells.parquet").names
+    columns = pq.read_table(layout.tables / "cells.parquet").column_names
     assert columns.index("is_expressing") == columns.index("intensity_mean_ATZ") + 1
     assert columns.index("is_expressing") == columns.index("n_endolysosomes") - 1
 
@@ -387,6 +386,7 @@ def test_threshold_needs_the_cargo_channel(layout: Layout) -> None:
     with pytest.raises(InputError, match="plate P1: its cells have no cargo channel 'ATZ'; correct"):
         run(layout, {"P1": ["A01"]})
     assert not list(layout.tables.iterdir())
+    assert not list(layout.plate_tables("P1").iterdir())
 
 
 def test_empty_wells_of_untyped_columns_join(layout: Layout) -> None:
@@ -405,20 +405,20 @@ def test_all_wells_empty(layout: Layout) -> None:
     run(layout, {"P1": ["A01"]})
 
     assert pq.read_table(layout.tables / "cells.parquet").num_rows == 0
-    assert "is_expressing" in pq.read_schema(layout.tables / "cells.parquet").names
+    assert "is_expressing" in pq.read_table(layout.tables / "cells.parquet").column_names
     assert read_csv(layout, "wells.csv")[0]["flags"] == "no_images;few_cells;few_endolysosomes;not_in_plate_map"
 
 
 def test_same_bytes_whatever_the_order(tmp_path: Path) -> None:
-    digests = []
+    found_digests = []
     for name, wells, rows in (("a", WELLS, MAP), ("b", WELLS[::-1], MAP[::-1])):
         layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
         small_plate(layout)
         found = run(layout, {"P1": wells}, rows)
-        digests.append({path.name: digest_file(path) for path in layout.tables.iterdir()})
+        found_digests.append(digests(layout))
         assert found["digest"] == read_json(layout.project_record("aggregate"))["digest"]
-    assert digests[0] == digests[1]
-    assert set(digests[0]) == OUTPUTS
+        assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
+    assert found_digests[0] == found_digests[1]
 
 
 def test_a_well_is_the_same_beside_other_wells(tmp_path: Path) -> None:
@@ -440,9 +440,10 @@ def test_record_and_return_at_once(layout: Layout, monkeypatch: pytest.MonkeyPat
 
     assert first["stage"] == "aggregate"
     assert first["counts"] == {"wells": 6, "endolysosomes": 37, "cells": 9, "fields": 9, "conditions": 3}
-    assert first["outputs"] == {f"tables/{path.name}": digest_file(path) for path in layout.tables.iterdir()}
+    assert first["outputs"] == digests(layout)
     assert first["read"] == [f"P1/measure/{well}" for well in WELLS]
-    assert set(first["wrote"]) == {f"tables/{name}" for name in OUTPUTS}
+    single = {f"tables/{name}" for name in OUTPUTS if name.removesuffix(".parquet") not in JOINED}
+    assert set(first["wrote"]) == single | {f"tables/{name}.parquet/00000-P1.parquet" for name in JOINED}
     assert {"versions", "seconds", "parameters", "inputs", "key", "code"} <= set(first)
 
     # The workflow removes a job's record before it runs the job again.
@@ -469,7 +470,8 @@ def test_any_change_is_noticed(layout: Layout, change: str, monkeypatch: pytest.
     elif change == "output":
         (layout.tables / "statistics.csv").unlink()
     else:
-        monkeypatch.setattr(step, "source_digest", lambda stage: "other")
+        for module in ("lysoquant.record", "lysoquant.aggregate.step"):
+            monkeypatch.setattr(f"{module}.source_digest", lambda stage: "other")
     calls = []
     write_tables = step._write_tables
     monkeypatch.setattr(step, "_write_tables", lambda **given: calls.append(1) or write_tables(**given))
@@ -483,7 +485,7 @@ def test_any_change_is_noticed(layout: Layout, change: str, monkeypatch: pytest.
 def test_a_failed_run_leaves_no_record_and_no_partial_file(layout: Layout) -> None:
     small_plate(layout)
     run(layout, {"P1": WELLS}, MAP)
-    before = digest_file(layout.tables / "cells.parquet")
+    before = digests(layout)
     part = layout.well_tables("P1", "B01") / "cells.parquet"
     body = part.read_bytes()
     part.write_bytes(body[:4] + b"\xff" * 60 + body[64:])
@@ -495,7 +497,8 @@ def test_a_failed_run_leaves_no_record_and_no_partial_file(layout: Layout) -> No
     assert not layout.project_record("aggregate").exists()
     assert not layout.project_work_record("aggregate").exists()
     assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
-    assert digest_file(layout.tables / "cells.parquet") == before
+    assert digests(layout) == before
+    assert {path.name for path in layout.plate_tables("P1").iterdir()} == {f"{name}.parquet" for name in JOINED}
 
 
 def test_missing_measurements_are_named(layout: Layout) -> None:

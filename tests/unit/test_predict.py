@@ -155,9 +155,13 @@ def test_tiled_equals_untiled_where_the_margin_holds_the_receptive_field() -> No
 def test_on_the_processor_each_tile_goes_by_itself_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     crops = [(0, crop(0, 30, 30)), (1, crop(1, 8, 17)), (2, crop(2, 8, 8))]
     seen: set[int] = set()
-    monkeypatch.setattr(
-        Threshold, "forward", lambda self, images, plain=Threshold.forward: seen.add(torch.get_num_threads()) or plain(self, images)
-    )  # fmt: skip
+    forward = Threshold.forward
+
+    def watched(network: Threshold, images: torch.Tensor) -> torch.Tensor:
+        seen.add(torch.get_num_threads())
+        return forward(network, images)
+
+    monkeypatch.setattr(Threshold, "forward", watched)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
