@@ -155,15 +155,17 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     StageError
         If the file is absent, damaged, or lacks one of the columns.
     """
-    table = _read(path)
-    if columns is not None:
-        missing = [name for name in columns if name not in table.column_names]
+    try:
+        # Without `partitioning` a folder such as "a=b" above the file would become a column.
+        table = pq.ParquetDataset(path, partitioning=None)
+        missing = [name for name in columns or () if name not in table.schema.names]
         if missing:
             raise StageError(
                 f"table {path} has no column {', '.join(missing)}; delete the file and run its stage again"
             )
-        table = table.select(list(columns))
-    frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = table.read(columns=None if columns is None else list(columns)).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, error) from error
     return frame
 
 
@@ -177,13 +179,6 @@ def read_schema(path: Path) -> pa.Schema:
     """
     try:
         return pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(path, error) from error
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 

@@ -32,7 +32,19 @@ _STAGE: Final = "report"
 _MAX_PICTURES: Final = 96
 """Cells in one montage: a page of them has about 40 MB."""
 
-_Wells = dict[str, list[str]]
+_CELL_COLUMNS: Final = (
+    "plate",
+    "well",
+    "field",
+    "cell",
+    "touches_border",
+    "is_expressing",
+    "n_endolysosomes",
+    "n_loaded",
+    "occupancy",
+)
+"""What the report shows of a cell: of the table's many columns only these are brought to memory."""
+
 
 
 def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: ReportSettings, record: Path) -> Json:
@@ -149,7 +161,8 @@ def _models(records: Sequence[Json]) -> list[dict[str, Any]]:
 
 def _read_tables(layout: Layout) -> Tables:
     wells, cells, fields = (
-        tidy(read_parquet(layout.tables / f"{name}.parquet")) for name in ("wells", "cells", "fields")
+        tidy(read_parquet(layout.tables / f"{name}.parquet", columns=columns))
+        for name, columns in (("wells", None), ("cells", _CELL_COLUMNS), ("fields", None))
     )
     return Tables(
         wells=wells.iloc[_reading_order(wells)].reset_index(drop=True),
