@@ -46,7 +46,6 @@ _CELL_COLUMNS: Final = (
 """What the report shows of a cell: of the table's many columns only these are brought to memory."""
 
 
-
 def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: ReportSettings, record: Path) -> Json:
     """Write the report of a project to ``layout.report``.
 

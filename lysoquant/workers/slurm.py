@@ -60,8 +60,13 @@ def _cluster(settings: SlurmWorkers, logs: Path) -> Any:
     from dask_jobqueue.slurm import SLURMCluster, SLURMJob
     from distributed.core import Status
 
+    pattern = f"{str(logs.resolve()).replace('%', '%%')}/{_NAME}-%j.log"
+
     class Job(SLURMJob):
         """A job that knows when it is closed, as the closing cluster checks, one too that SLURM did not take."""
+
+        # Not a directive in the job's script, which takes no path with blanks and quotes.
+        submit_command = shlex.join(["sbatch", f"--output={pattern}"])
 
         async def close(self) -> None:
             await super().close()  # type: ignore[no-untyped-call]
@@ -86,7 +91,6 @@ def _cluster(settings: SlurmWorkers, logs: Path) -> Any:
             scheduler_options=scheduler,
             job_name=_NAME,
             python=shlex.quote(sys.executable),
-            job_extra_directives=[f"--output={_in_script(logs)}/{_NAME}-%j.log"],
             death_timeout=60 * settings.wait_min,
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -94,13 +98,6 @@ def _cluster(settings: SlurmWorkers, logs: Path) -> Any:
             f"no Dask scheduler can be started here ({' '.join(str(error).split())}); "
             f"correct execution.dask.slurm.interface and host, {_ELSEWHERE}"
         ) from error
-
-
-def _in_script(path: Path) -> str:
-    """A path as a line `#SBATCH` takes it: blanks, quotes and the like after a backslash, the percent sign twice."""
-    return "".join(f"\\{letter}" if letter in " \"'\\#" else letter for letter in str(path.resolve())).replace(
-        "%", "%%"
-    )
 
 
 def _submit(cluster: Any, settings: SlurmWorkers) -> None:
