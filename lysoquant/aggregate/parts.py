@@ -87,8 +87,12 @@ def read_parts(layout: Layout, plate: str, well: str, *, settings: AggregateSett
     return tables
 
 
-def aligned(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with exactly the columns of the schema; null where it lacks one."""
+def all_aligned(tables: Parts, schemas: Schemas) -> Parts:
+    """Tables of a well with exactly the columns of the joined ones; null where they lack one."""
+    return {name: _aligned(table, schemas[name]) for name, table in tables.items()}
+
+
+def _aligned(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = [
         table.column(field.name).cast(field.type)
         if field.name in table.column_names

@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from lysoquant.aggregate.params import AggregateSettings
-from lysoquant.aggregate.parts import SORT_KEYS, Parts, Schemas, aligned, joined_schemas, read_parts, summary
+from lysoquant.aggregate.parts import SORT_KEYS, Parts, Schemas, all_aligned, joined_schemas, read_parts, summary
 from lysoquant.aggregate.plate_map import MapRow, PlateMap
 from lysoquant.aggregate.wells import Row, WellParts, score_plate, well_row
 from lysoquant.io.tables import parquet_writer
@@ -163,4 +163,4 @@ def _summed_up(task: _Task) -> tuple[Row, Parts]:
     row = well_row(
         plate=task.plate, well=task.well, mapped=task.mapped, parts=summary(tables), params=task.settings.params
     )
-    return row, {name: aligned(table, task.schemas[name]) for name, table in tables.items()}
+    return row, all_aligned(tables, task.schemas)
