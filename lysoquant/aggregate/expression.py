@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from lysoquant.aggregate.params import ExpressionParams
+from lysoquant.record import Json
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +41,11 @@ class Gate:
     min_mean_cargo: float
     n_cells: int = 0
     doubt: str = ""
+
+    def record(self) -> Json:
+        """For the record; a limit of None means that every cell counts."""
+        limit = None if self.min_mean_cargo == -math.inf else self.min_mean_cargo
+        return {"min_mean_cargo": limit, "n_cells": self.n_cells, "doubt": self.doubt}
 
 
 EVERY_CELL: Final = Gate(-math.inf)

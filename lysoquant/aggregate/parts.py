@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from lysoquant.aggregate.expression import is_expressing
+from lysoquant.aggregate.expression import Floats, Gate, is_expressing
 from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.aggregate.wells import WellParts
 from lysoquant.errors import InputError, StageError
@@ -64,7 +64,20 @@ def unified_schema(schemas: Iterable[pa.Schema]) -> pa.Schema:
     return pa.schema([pa.field(name, merged.field(name).type) for name in names])
 
 
-def read_parts(layout: Layout, plate: str, well: str, *, settings: AggregateSettings) -> Parts:
+def read_cargo(layout: Layout, plate: str, well: str, *, settings: AggregateSettings) -> Floats:
+    """Mean cargo intensity of each cell of a well: ndarray (n_cells,), float64; NaN where it is unknown.
+
+    Raises
+    ------
+    InputError
+        If the plate lacks the cargo channel.
+    StageError
+        If the table can't be read.
+    """
+    return _cargo_mean(_read_table(_part_path(layout, plate, well, "cells"), plate), plate=plate, settings=settings)
+
+
+def read_parts(layout: Layout, plate: str, well: str, *, settings: AggregateSettings, gate: Gate) -> Parts:
     """Part tables of one well, sorted, the cells with `is_expressing`.
 
     Raises
@@ -79,9 +92,7 @@ def read_parts(layout: Layout, plate: str, well: str, *, settings: AggregateSett
         table = _read_table(_part_path(layout, plate, well, name), plate)
         tables[name] = table.sort_by([(key, "ascending") for key in keys])
     cells = tables["cells"]
-    expressing = is_expressing(
-        cargo_mean=_cargo_mean(cells, plate=plate, settings=settings), params=settings.params.expression
-    )
+    expressing = is_expressing(cargo_mean=_cargo_mean(cells, plate=plate, settings=settings), gate=gate)
     at = cells.schema.get_field_index("n_endolysosomes")
     tables["cells"] = cells.add_column(at, "is_expressing", pa.array(expressing))
     return tables
@@ -138,7 +149,7 @@ def _read_table(path: Path, plate: str) -> pa.Table:
         ) from error
 
 
-def _cargo_mean(cells: pa.Table, *, plate: str, settings: AggregateSettings) -> NDArray[np.float64]:
+def _cargo_mean(cells: pa.Table, *, plate: str, settings: AggregateSettings) -> Floats:
     column = f"intensity_mean_{settings.cargo}"
     if column in cells.column_names:
         return _real(cells, column)

@@ -5,16 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
+from lysoquant.aggregate.expression import Gate, find_gate
 from lysoquant.aggregate.params import AggregateSettings
-from lysoquant.aggregate.parts import SORT_KEYS, Parts, Schemas, all_aligned, joined_schemas, read_parts, summary
+from lysoquant.aggregate.parts import (
+    SORT_KEYS,
+    Parts,
+    Schemas,
+    all_aligned,
+    joined_schemas,
+    read_cargo,
+    read_parts,
+    summary,
+)
 from lysoquant.aggregate.plate_map import MapRow, PlateMap
 from lysoquant.aggregate.wells import Row, WellParts, score_plate, well_row
+from lysoquant.errors import InputError
 from lysoquant.io.tables import parquet_writer
 from lysoquant.layout import Layout
 from lysoquant.record import Json, digest_file, digest_json, read_json, write_json
@@ -100,11 +111,12 @@ class Plate:
             if well not in self.measured
         }
         lengths = dict.fromkeys(SORT_KEYS, 0)
+        gate = self._gate()
         with ExitStack() as stack:
             writers = {
                 name: stack.enter_context(parquet_writer(self.table(name), schema)) for name, schema in schemas.items()
             }
-            for well, (row, tables) in self._wells(schemas, pool):
+            for well, (row, tables) in self._wells(schemas, gate, pool):
                 rows[well] = row
                 for name, table in tables.items():
                     lengths[name] += table.num_rows
@@ -119,6 +131,7 @@ class Plate:
             "measured": self.measured,
             "own_schemas": {name: schema.serialize().to_pybytes().hex() for name, schema in own.items()},
             "rows": score_plate([rows[well] for well in sorted(rows, key=well_order)]),
+            "expression": gate.record(),
             "lengths": lengths,
             "digests": {name: digest_file(self.table(name)) for name in SORT_KEYS},
             "wrote": [self.layout.relative(self.table(name)) for name in SORT_KEYS],
@@ -127,8 +140,34 @@ class Plate:
         write_json(self._record, found)
         return found
 
-    def _wells(self, schemas: Schemas, pool: Workers) -> Iterator[tuple[str, tuple[Row, Parts]]]:
-        tasks = [_Task(self.layout, self.name, well, self._mapped(well), self.settings, schemas) for well in self.wells]
+    def _gate(self) -> Gate:
+        """Which of the plate's cells express.
+
+        Raises
+        ------
+        InputError
+            If the plate has no well of the condition that the gate takes for untransfected.
+        """
+        params = self.settings.params.expression
+        wanted = self.wells if params.method == "mixture" else []
+        controls = frozenset[str]()
+        if params.method == "controls":
+            mapped = ((well, self._mapped(well)) for well in self.wells)
+            wanted = [well for well, row in mapped if row is not None and row.condition == params.control_condition]
+            controls = frozenset(wanted)
+            if not wanted:
+                raise InputError(
+                    f"plate {self.name} has no measured well of condition {params.control_condition!r}"
+                    " (aggregate.expression.control_condition); name one of its conditions, or choose another"
+                    " aggregate.expression.method"
+                )
+        cargo = {well: read_cargo(self.layout, self.name, well, settings=self.settings) for well in wanted}
+        return find_gate(cargo_mean=cargo, control_wells=controls, params=params)
+
+    def _wells(self, schemas: Schemas, gate: Gate, pool: Workers) -> Iterator[tuple[str, tuple[Row, Parts]]]:
+        tasks = [
+            _Task(self.layout, self.name, well, self._mapped(well), self.settings, schemas, gate) for well in self.wells
+        ]
         yield from zip(self.wells, pool.stream(_summed_up, tasks), strict=True)
 
     def _mapped(self, well: str) -> MapRow | None:
@@ -155,12 +194,12 @@ class _Task:
     mapped: MapRow | None
     settings: AggregateSettings
     schemas: Schemas
+    gate: Gate
 
 
 def _summed_up(task: _Task) -> tuple[Row, Parts]:
     """A well's row, its scores still NaN, and its part tables as they go into the joined ones."""
-    tables = read_parts(task.layout, task.plate, task.well, settings=task.settings)
-    row = well_row(
-        plate=task.plate, well=task.well, mapped=task.mapped, parts=summary(tables), params=task.settings.params
-    )
+    tables = read_parts(task.layout, task.plate, task.well, settings=task.settings, gate=task.gate)
+    parts = replace(summary(tables), doubt=task.gate.doubt)
+    row = well_row(plate=task.plate, well=task.well, mapped=task.mapped, parts=parts, params=task.settings.params)
     return row, all_aligned(tables, task.schemas)

@@ -103,7 +103,7 @@ def run(
             )
             for plate, names in wells.items()
         ]
-        counts, outputs = _write_tables(
+        counts, outputs, gates = _write_tables(
             layout=layout, plates=plates, plate_map=mapped, settings=settings, cores=max(1, cores), dask=dask
         )
         return {
@@ -112,6 +112,7 @@ def run(
             "read": [layout.relative(layout.well_tables(plate, well)) for plate in wells for well in wells[plate]],
             "wrote": list(outputs),
             "counts": counts,
+            "expression": gates,
         }
 
     return run_project(stage=_STAGE, layout=layout, parameters=parameters, inputs=inputs, work=work, record=record)
@@ -134,8 +135,8 @@ def _write_tables(
     *,
     cores: int,
     dask: DaskSettings,
-) -> tuple[dict[str, int], dict[str, str]]:
-    """Write all tables; returns their lengths and the digests of their files."""
+) -> tuple[dict[str, int], dict[str, str], Json]:
+    """Write all tables; returns their lengths, the digests of their files, and the expression gate of each plate."""
     layout.tables.mkdir(parents=True, exist_ok=True)
     records = _join_parts(layout, plates, cores=cores, dask=dask)
     outputs: dict[str, str] = {}
@@ -156,7 +157,8 @@ def _write_tables(
     write_text_atomic(layout.tables / "statistics.csv", csv_text(statistics, columns=STATISTICS_COLUMNS))
     outputs |= {layout.relative(layout.tables / name): digest_file(layout.tables / name) for name in _SMALL}
     lengths = {name: sum(record["lengths"][name] for record in records) for name in SORT_KEYS}
-    return {"wells": len(rows), **lengths, "conditions": len(conditions)}, outputs
+    gates = {plate.name: record["expression"] for plate, record in zip(plates, records, strict=True)}
+    return {"wells": len(rows), **lengths, "conditions": len(conditions)}, outputs, gates
 
 
 def _join_parts(layout: Layout, plates: Sequence[Plate], *, cores: int, dask: DaskSettings) -> list[Json]:

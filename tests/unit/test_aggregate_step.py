@@ -60,9 +60,13 @@ Field = tuple[str, str]
 
 
 def settings(
-    *, min_mean_cargo: float | None = None, cargo: str = "ATZ", min_endolysosomes: int = 5
+    *,
+    min_mean_cargo: float | None = None,
+    cargo: str = "ATZ",
+    min_endolysosomes: int = 5,
+    expression: Mapping[str, str] | None = None,
 ) -> AggregateSettings:
-    gate = ExpressionParams()
+    gate = ExpressionParams.model_validate(expression or {})
     if min_mean_cargo is not None:
         gate = ExpressionParams(method="threshold", min_mean_cargo=min_mean_cargo)
     params = AggregateParams(expression=gate, bootstrap=500, min_cells=2, min_endolysosomes=min_endolysosomes)
@@ -394,6 +398,49 @@ def test_threshold_needs_the_cargo_channel(layout: Layout) -> None:
         run(layout, {"P1": ["A01"]})
     assert not list(layout.tables.iterdir())
     assert not list(layout.plate_tables("P1").iterdir())
+
+
+def two_populations(layout: Layout) -> None:
+    """Wells of 40 cells: untransfected ones in A01, in A02 the same number of bright ones with all lysosomes loaded."""
+    dark = [(0, cell, 200.0 + cell, 2, 0) for cell in range(1, 41)]
+    write_well(layout, "P1", "A01", cells=dark)
+    write_well(layout, "P1", "A02", cells=[*dark[:20], *((1, cell, 900.0 + 5 * cell, 0, 2) for cell in range(1, 21))])
+
+
+@pytest.mark.parametrize("expression", [{"method": "mixture"}, {"method": "controls", "control_condition": "mock"}])
+def test_cells_that_do_not_express_do_not_count(layout: Layout, expression: dict[str, str]) -> None:
+    two_populations(layout)
+    chosen = settings(expression=expression)
+    record = run(layout, {"P1": ["A01", "A02"]}, [mapped("A01", "mock"), mapped("A02", "ATZ")], chosen)
+
+    rows = read_csv(layout, "wells.csv")
+    n_expressing = [int(row["n_cells_expressing"]) for row in rows]
+    assert n_expressing[1] == 20
+    assert n_expressing[0] <= 1  # one of 40 lies at the 99th percentile
+    assert float(rows[1]["occupancy_pooled"]) == 1.0
+    assert [int(row["n_cells"]) for row in rows] == [40, 40]
+    gate = record["expression"]["P1"]
+    assert 240 <= gate["min_mean_cargo"] < 905
+    assert gate["n_cells"] == (80 if expression["method"] == "mixture" else 40)
+    assert gate["doubt"] == ""
+
+
+def test_a_gate_that_can_not_be_found_is_flagged_and_every_cell_counts(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, cell, 200.0 + cell, 1, 1) for cell in range(1, 11)])
+    run(layout, {"P1": ["A01"]}, [mapped("A01", "ATZ")], settings(expression={"method": "mixture"}))
+
+    (row,) = read_csv(layout, "wells.csv")
+    assert row["n_cells_expressing"] == row["n_cells"] == "10"
+    assert "no_expression_gate" in row["flags"].split(";")
+    assert "the plate has 10 cells with a cargo intensity, expected at least 30" in row["reason"]
+
+
+def test_controls_that_a_plate_lacks_are_an_error(layout: Layout) -> None:
+    two_populations(layout)
+    chosen = settings(expression={"method": "controls", "control_condition": "mock"})
+
+    with pytest.raises(InputError, match="plate P1 has no measured well of condition 'mock'"):
+        run(layout, {"P1": ["A01", "A02"]}, [mapped("A01", "other")], chosen)
 
 
 def test_empty_wells_of_untyped_columns_join(layout: Layout) -> None:
