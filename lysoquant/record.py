@@ -1,4 +1,4 @@
-"""Records: what a stage read, wrote and was told, and the one driver that skips unchanged wells.
+"""Records: what a stage read, wrote and was told, and the drivers that skip what did not change.
 
 Two files. A *well record* says what a stage did to one well and under which key; the stage itself
 compares keys and redoes only wells whose key changed. A *batch record* is the sum of its wells'
@@ -263,8 +263,51 @@ def run_batch(
     return batch
 
 
+def run_project(
+    *,
+    stage: str,
+    layout: Layout,
+    parameters: Json,
+    inputs: Json,
+    work: Callable[[], Json],
+    record: Path,
+) -> Json:
+    """Do a stage that runs once a project, if what it depends on changed; leave its record.
+
+    Parameters
+    ----------
+    inputs : dict
+        Digests of what the stage reads.
+    work : callable
+        Does it and returns what the record says besides: digest, read, wrote, counts.
+    record : pathlib.Path
+        Where to leave the record. A copy that the workflow does not remove tells what was done.
+
+    Returns
+    -------
+    dict
+        The record.
+    """
+    started = time.perf_counter()
+    code = source_digest(stage)
+    key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
+    done = layout.project_work_record(stage)
+    old = read_json(done)
+    if old is not None and old.get("key") == key and _is_whole(layout, old):
+        if read_json(record) != old:
+            write_json(record, old)
+        return old
+    for stale in (done, record):
+        stale.unlink(missing_ok=True)
+    found: Json = {"stage": stage, "key": key, "inputs": inputs, "parameters": parameters, "code": code, **work()}
+    found |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
+    for path in (done, record):
+        write_json(path, found)
+    return found
+
+
 def _is_whole(layout: Layout, record: Json) -> bool:
-    """Whether a well's outputs are there and none of its fields was damaged, which may have been mended."""
+    """Whether all outputs are there and no field was damaged, which may have been mended."""
     if any(report.get(_DAMAGED) for report in record.get("fields", ())):
         return False
     return all((layout.results / path).exists() for path in record.get("wrote", ()))
@@ -292,6 +335,7 @@ __all__ = [
     "read_json",
     "require_wells",
     "run_batch",
+    "run_project",
     "versions",
     "write_json",
     "write_text_atomic",
