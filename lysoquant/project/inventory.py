@@ -53,9 +53,8 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
     Parameters
     ----------
     refresh : bool
-        Look at the raw plates and at what was written, and bring the records up to date (:func:`refresh_plate`,
-        :func:`drop_unfinished`); otherwise trust the records, as the jobs on a cluster do, whose main process has just
-        done it, and read those of a plate only when it is asked for.
+        Look at the raw plates and bring their records up to date; otherwise trust the records, as the jobs on a
+        cluster do, whose main process has just done it, and read those of a plate only when it is asked for.
 
     Raises
     ------
@@ -66,9 +65,7 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
     """
     if not refresh:
         return Plan(project=project, n_fields=_Recorded(project))
-    plan = Plan(project=project, n_fields={plate: refresh_plate(project, plate).n_fields for plate in project.plates})
-    drop_unfinished(plan)
-    return plan
+    return Plan(project=project, n_fields={plate: refresh_plate(project, plate).n_fields for plate in project.plates})
 
 
 class _Recorded(Mapping[str, Mapping[str, int]]):

@@ -221,7 +221,6 @@ def test_another_cut_keeps_tokens_and_stale_records_are_removed(layout: Layout, 
     for stage, batch in (("convert", "B02-B03"), ("cells", "B02-B04"), ("measure", "B02-B03")):
         write_json(layout.batch_record("P", stage, batch), {"wells": {}})
     write_json(layout.plate_record("P"), {"plate": "P"})
-    layout.plate_store("P").mkdir()
     convert_records(layout, raw)
     before = tokens(layout)
     assert prune(plan) == [layout.batch_record("P", "measure", "B02-B03")]

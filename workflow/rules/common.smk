@@ -6,7 +6,7 @@ from snakemake.settings.types import DeploymentMethod
 
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
-from lysoquant.project.inventory import plan_project, prune
+from lysoquant.project.inventory import drop_unfinished, plan_project, prune
 from lysoquant.project.profile import cut_by_config
 from lysoquant.project.resources import job_memory_mb, job_runtime_min
 from lysoquant.project.run import command_prefix
@@ -18,6 +18,8 @@ try:
         cut_by_config(load_project(Path.cwd()), config),
         refresh=workflow.is_main_process,
     )
+    if workflow.is_main_process:
+        drop_unfinished(plan)
     MODEL_SHA256 = plan.model_sha256
 except LysoquantError as error:
     raise WorkflowError(str(error)) from None
