@@ -227,7 +227,7 @@ def run_batch(
     current: dict[str, Json] = {}
     for well in wells:
         old = read_json(layout.well_record(plate, stage, well))
-        if old is not None and old.get("key") == keys[well] and _is_whole(layout, old):
+        if old is not None and old.get("key") == keys[well] and is_whole(layout, old):
             current[well] = old
     todo = [well for well in wells if well not in current]
     for well in todo:
@@ -293,7 +293,7 @@ def run_project(
     key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
     done = layout.project_work_record(stage)
     old = read_json(done)
-    if old is not None and old.get("key") == key and _is_whole(layout, old):
+    if old is not None and old.get("key") == key and is_whole(layout, old):
         if read_json(record) != old:
             write_json(record, old)
         return old
@@ -306,11 +306,21 @@ def run_project(
     return found
 
 
-def _is_whole(layout: Layout, record: Json) -> bool:
-    """Whether all outputs are there and no field was damaged, which may have been mended."""
-    if any(report.get(_DAMAGED) for report in record.get("fields", ())):
-        return False
-    return all((layout.results / path).exists() for path in record.get("wrote", ()))
+def is_whole(layout: Layout, record: Json) -> bool:
+    """Whether all that a record says was written is there and no field was damaged, which may have been mended."""
+    return not damaged_fields(record) and not missing_outputs(layout, record)
+
+
+def missing_outputs(layout: Layout, record: Json) -> list[str]:
+    """Paths that a record says were written, relative to the results, and that are not there."""
+    # Strings: a plate has thousands of these paths, and all are looked at whenever a run is planned.
+    results = str(layout.results)
+    return [path for path in record.get("wrote", ()) if not os.path.exists(os.path.join(results, path))]  # noqa: PTH110, PTH118
+
+
+def damaged_fields(record: Json) -> list[int]:
+    """Fields of a well that could not be read from the store."""
+    return [report["field"] for report in record.get("fields", ()) if report.get(_DAMAGED)]
 
 
 def _well_note(well: str, outcome: WellOutcome) -> str:
@@ -325,13 +335,16 @@ __all__ = [
     "Json",
     "WellOutcome",
     "canonical_json",
+    "damaged_fields",
     "digest_array",
     "digest_bytes",
     "digest_file",
     "digest_json",
     "failed_field",
     "field_report",
+    "is_whole",
     "merge_field_reports",
+    "missing_outputs",
     "read_json",
     "require_wells",
     "run_batch",

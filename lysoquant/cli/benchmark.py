@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from lysoquant.cli.options import device_option
 
 @click.group()
 def benchmark() -> None:
-    """Compare lysoquant with other methods."""
+    """Compare lysoquant with other methods, and measure what planning costs."""
 
 
 @benchmark.command()
@@ -118,3 +119,30 @@ def aggregate(plates: str, wells: int, cells: int) -> None:
         for cost in costs(Path(folder), counts, Size(wells=wells, cells=cells)):
             first = f"{cost.plates:>7}{cost.n_regions:>12,}{cost.peak_mb:>8.0f}{cost.seconds:>8.1f}"
             click.echo(f"{first}{cost.again_mb:>10.0f}{cost.again_seconds:>9.1f}")
+
+
+@benchmark.command()
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the table.")
+@click.option("--plates", type=click.IntRange(1), default=10, show_default=True, help="Of the second dry run.")
+@click.option("--wells", type=click.IntRange(1, 384), default=384, show_default=True, help="Of a plate.")
+@click.option("--fields", type=click.IntRange(1), default=9, show_default=True, help="Of a well.")
+def workflow(output: Path, plates: int, wells: int, fields: int) -> None:
+    """Time, memory and jobs of planning: a dry run of one plate and of many, and a run with nothing to do.
+
+    The plates are made of tiny black images. One of them is run as a whole first: minutes of start-ups.
+    """
+    import platform
+    from importlib.metadata import version
+
+    from lysoquant import __version__
+    from lysoquant.benchmark.workflow import run, write_figures
+
+    costs = run(output, plates=plates, wells=wells, fields=fields)
+    about = {
+        "lysoquant": __version__,
+        "Snakemake": version("snakemake"),
+        "Python": platform.python_version(),
+        "processor cores": str(os.cpu_count()),
+    }
+    for path in write_figures(costs, output, about=about):
+        click.echo(f"{path.suffix[1:]}: {path}")

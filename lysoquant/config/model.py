@@ -36,7 +36,8 @@ class Execution(Params):
     """How the work is cut and where it runs. Nothing here changes a result."""
 
     wells_per_job: WellsPerJob = WellsPerJob()
-    """Wells that one job of a stage takes: more for fewer cold starts, fewer for more jobs side by side."""
+    """Wells that one job of a stage takes: more for fewer cold starts, fewer for more jobs side by side. A profile of
+    the workflow may say otherwise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto: the GPU where there is one."""
     dask: DaskSettings = DaskSettings()
