@@ -25,7 +25,15 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
-from lysoquant.project.slurm import cancel_jobs, check_folder, killed_run, mark_ended, status_arguments, uses_slurm
+from lysoquant.project.slurm import (
+    cancel_jobs,
+    check_folder,
+    check_partitions,
+    killed_run,
+    mark_ended,
+    status_arguments,
+    uses_slurm,
+)
 from lysoquant.vocabulary import STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
@@ -45,6 +53,7 @@ TABLE_COLUMNS: Final = (
 """Columns of ``wells.csv`` that are shown after a run."""
 
 _TAIL_LINES: Final = 15
+_CORES_OF_A_CLUSTER: Final = "100000"
 _PATIENCE_S: Final = 5.0
 
 
@@ -62,16 +71,19 @@ def workflow_folder() -> Path:
     raise StageError(f"no workflow beside or in {_PACKAGE}; install lysoquant again")
 
 
-def command_prefix(*, conda: bool) -> str:
+def command_prefix(*, conda: bool, pilot: str | None = None) -> str:
     """Shell text before every job, so that ``lysoquant`` is the one that planned the workflow.
 
     Parameters
     ----------
     conda : bool
         Jobs run in a conda environment: its Python, with this library; otherwise this very Python.
+    pilot : str, optional
+        Wells of a pilot; every job is told of them.
     """
+    more = f" --pilot {shlex.quote(pilot)}" if pilot else ""
     python = f"PYTHONPATH={shlex.quote(str(_PACKAGE.parent))} python" if conda else shlex.quote(sys.executable)
-    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"; }}; '
+    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"{more}; }}; '
 
 
 def check_model(project: Project) -> None:
@@ -89,7 +101,14 @@ def check_model(project: Project) -> None:
 
 
 def snakemake_command(
-    project: Path, *, cores: int | None, profile: str | None, dry_run: bool, unlock: bool, more: Sequence[str] = ()
+    project: Path,
+    *,
+    cores: int | None,
+    profile: str | None,
+    dry_run: bool,
+    unlock: bool,
+    more: Sequence[str] = (),
+    pilot: str | None = None,
 ) -> list[str]:
     """The command line that a run amounts to.
 
@@ -101,6 +120,8 @@ def snakemake_command(
         A profile of the workflow by name (``slurm``), or a profile's folder.
     more : sequence of str
         Further arguments for Snakemake.
+    pilot : str, optional
+        Wells of a pilot (``PLATE/WELL,...``).
 
     Raises
     ------
@@ -109,15 +130,28 @@ def snakemake_command(
     """
     workflow = workflow_folder()
     command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
-    command += ["--directory", str(project), "--workflow-profile", str(_profile(workflow, profile or "default"))]
+    folder = profile_folder(profile)
+    command += ["--directory", str(project), "--workflow-profile", str(folder)]
     if cores is not None or profile is None:
         command += ["--cores", str(cores or "all")]
+    elif dry_run and uses_slurm(folder, more):
+        # Else a dry run cuts every job down to one core, and what it shows of memory and time is not what is asked for.
+        command += ["--cores", _CORES_OF_A_CLUSTER]
     command += ["--keep-going", "--rerun-incomplete"]
     command += ["--dry-run"] * dry_run + ["--unlock"] * unlock
+    command += ["--config", f"pilot={pilot}"] if pilot else []
     return [*command, *more]
 
 
-def _profile(workflow: Path, name: str) -> Path:
+def profile_folder(name: str | None) -> Path:
+    """Folder of a profile of the workflow by name, or of the user's own; of the default one without a name.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile.
+    """
+    workflow, name = workflow_folder(), name or "default"
     for folder in (workflow / "profiles" / name, Path(name)):
         if any(folder.glob("config*.yaml")):
             return folder.absolute()
@@ -413,13 +447,16 @@ def run_workflow(
     unlock: bool = False,
     more: Sequence[str] = (),
     held: Sequence[int] = (),
+    pilot: str | None = None,
 ) -> None:
-    """Run the whole workflow of a project.
+    """Run the whole workflow of a project, or that of a pilot on some of its wells.
 
     A dry run and an unlocking show Snakemake's own text.
 
     Parameters
     ----------
+    pilot : str, optional
+        Wells of a pilot (``PLATE/WELL,...``).
     held : sequence of int
         Open files that Snakemake holds too: the lock of the project (:mod:`lysoquant.project.lock`).
 
@@ -431,17 +468,20 @@ def run_workflow(
         If a job fails or the project is locked.
     """
     layout = project.layout
-    command = snakemake_command(layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more)
+    command = snakemake_command(
+        layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more, pilot=pilot
+    )
     if dry_run or unlock:
         finished = subprocess.run(command, check=False, env=dict(os.environ), pass_fds=held)
         if finished.returncode:
             raise StageError(f"snakemake ended with status {finished.returncode}; see its message above")
         return
     log = layout.logs / "snakemake.log"
-    folder = _profile(workflow_folder(), profile or "default")
+    folder = profile_folder(profile)
     if uses_slurm(folder, more):
         check_folder(layout.project)
         command += status_arguments(folder, more)
+        check_partitions(folder, more, gpu=project.config.execution.device == "cuda")
     _clear_killed_run(layout.project, log=log, profile=profile, held=held)
     try:
         follow(command, log=log, project=layout.project, held=held)

@@ -7,18 +7,26 @@ from snakemake.settings.types import DeploymentMethod
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
 from lysoquant.project.inventory import plan_project, prune
-from lysoquant.project.resources import job_memory_mb, job_runtime_min
+from lysoquant.project.pilot import plan_pilot
+from lysoquant.project.resources import THREADS, job_memory_mb, job_runtime_min
 from lysoquant.project.run import command_prefix
 from lysoquant.source import source_digest
 
+# Wells of a pilot (`lysoquant run --pilot`), the one thing that is not in the project's own configuration.
+pilot = config.pop("pilot", None)
 if config:
     raise WorkflowError(
         f"--config {', '.join(config)} has no effect here; edit config/config.yaml"
     )
 
 try:
+    project = load_project(Path.cwd())
     # Jobs on a cluster trust the records that the main process has just brought up to date.
-    plan = plan_project(load_project(Path.cwd()), refresh=workflow.is_main_process)
+    refresh = workflow.is_main_process
+    if pilot is None:
+        plan = plan_project(project, refresh=refresh)
+    else:
+        plan = plan_pilot(project, str(pilot), refresh=refresh)
     MODEL_SHA256 = plan.model_sha256
 except LysoquantError as error:
     raise WorkflowError(str(error)) from None
@@ -35,7 +43,7 @@ if GPU and _partition is not None:
 
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Snakemake formats the prefix, so its own braces are doubled.
-shell.prefix(command_prefix(conda=with_conda).replace("{", "{{").replace("}", "}}"))
+shell.prefix(command_prefix(conda=with_conda, pilot=pilot).replace("{", "{{").replace("}", "}}"))
 
 
 def either(names):
