@@ -115,9 +115,7 @@ def _after_pilot(project: Project, wells: Sequence[PilotWell], *, profile: str |
     plan = plan_project(project, refresh=False)
     machine = machine_of(project, profile=profile, cores=cores)
     n_wells = f"{len(wells)} well{'s' * (len(wells) != 1)}"
-    click.echo(
-        f"\nThis was a pilot of {n_wells}; {plan.project.layout.tables} and the report there were not touched.\n"
-    )
+    click.echo(f"\nThis was a pilot of {n_wells}; tables and report of the whole were not touched.\n")
     for line in lines(forecast(plan, pending_wells(pending(project)), machine=machine)):
         click.echo(line)
     command = ["lysoquant", "run", str(project.layout.project)]

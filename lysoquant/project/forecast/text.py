@@ -54,7 +54,7 @@ def size(value: float) -> str:
     """Bytes with a unit of thousands."""
     power = min(len(_UNITS) - 1, max(0, len(str(int(value))) - 1) // 3)
     scaled = value / 1000**power
-    return f"{scaled:.0f} {_UNITS[power]}" if scaled >= 100 or not power else f"{scaled:.2g} {_UNITS[power]}"
+    return f"{scaled:.0f} {_UNITS[power]}" if scaled >= 99.5 or not power else f"{scaled:.2g} {_UNITS[power]}"
 
 
 def duration(value: float) -> str:
