@@ -10,7 +10,7 @@ from typing import Final
 
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.doctor.finding import Finding, attempt, ok, problem, warning
-from lysoquant.project.doctor.requests import Request
+from lysoquant.project.doctor.requests import Request, largest
 from lysoquant.project.forecast.jobs import Forecast
 from lysoquant.project.slurm import Wanted, ask, check_folder, entities, find_partition, status_arguments
 
@@ -122,14 +122,14 @@ def _partition(
                 f"jobs of {request.stage} ask for {_words(request)}, {reason}",
                 f"fewer execution.wells_per_job.{request.stage}, or set-threads and set-resources in the profile",
             )
-    largest = max(requests, key=lambda each: (each.runtime_min, each.mem_mb), default=None)
-    seen = f"up, {len(usable)} of {len(nodes)} nodes, at most {found.get('MaxTime', '?')}"
-    return ok(check, f"{seen}; largest job: {largest.stage}, {_words(largest)}" if largest else seen)
+    seen = f"up, {len(usable)} of {len(nodes)} nodes, MaxTime {found.get('MaxTime', '?')}"
+    return ok(check, f"{seen}; largest jobs: {_words(largest(requests))}" if requests else seen)
 
 
 def _words(request: Request) -> str:
     gpu = f", {request.gpus} GPU" if request.gpus else ""
-    return f"{request.threads} cores, {request.mem_mb} MB, {request.runtime_min} min{gpu}"
+    cores = f"{request.threads} core{'s' * (request.threads != 1)}"
+    return f"{cores}, {request.mem_mb} MB, {request.runtime_min} min{gpu}"
 
 
 def _too_large(request: Request, partition: Facts, nodes: Sequence[Facts]) -> str:

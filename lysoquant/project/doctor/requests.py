@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,23 +72,30 @@ def read_requests(text: str) -> list[Request]:
         numbers = {name: int(value) for name, value in resources.items() if value.isdecimal()}
         key = rule, resources.get("slurm_partition")
         jobs.setdefault(key, []).append(numbers | {"threads": int(threads[1]) if threads else 1})
-    return [_largest(*key, found) for key, found in jobs.items()]
+    return [largest([_request(*key, job) for job in found]) for key, found in jobs.items()]
 
 
-def _largest(stage: str, partition: str | None, jobs: list[dict[str, int]]) -> Request:
-    def most(name: str) -> int:
-        return max(job.get(name, 0) for job in jobs)
-
+def _request(stage: str, partition: str | None, numbers: Mapping[str, int]) -> Request:
     return Request(
         stage=stage,
         partition=partition,
-        jobs=len(jobs),
-        threads=most("threads"),
-        mem_mb=most("mem_mb"),
-        runtime_min=most("runtime"),
-        gpus=max(most("gpu"), most("gpus")),
+        jobs=1,
+        threads=numbers["threads"],
+        mem_mb=numbers.get("mem_mb", 0),
+        runtime_min=numbers.get("runtime", 0),
+        gpus=max(numbers.get("gpu", 0), numbers.get("gpus", 0)),
     )
 
 
-def on_partition(requests: Iterable[Request], partition: str | None) -> list[Request]:
-    return [request for request in requests if request.partition == partition]
+def largest(requests: Sequence[Request]) -> Request:
+    """The most of everything that any of the requests asks for."""
+    first = requests[0]
+    return Request(
+        stage=first.stage,
+        partition=first.partition,
+        jobs=sum(each.jobs for each in requests),
+        threads=max(each.threads for each in requests),
+        mem_mb=max(each.mem_mb for each in requests),
+        runtime_min=max(each.runtime_min for each in requests),
+        gpus=max(each.gpus for each in requests),
+    )

@@ -140,7 +140,7 @@ def rough(plan: Plan, stage: str) -> FieldCost:
     pixels = sum(height * width for _, height, width in sizes) / len(sizes)
     n_fields = sum(sum(plan.n_fields[plate].values()) for plate in plan.plates)
     n_wells = sum(len(plan.n_fields[plate]) for plate in plan.plates)
-    files = max(_files_of_field(plan.project.config, stage, *size) for size in sizes)
+    files = max(files_of_field(plan.project.config, stage, *size) for size in sizes)
     files += _FILES_OF_WELL[stage] * n_wells / max(1, n_fields)
     return FieldCost(
         core_s=ROUGH_CORE_S_PER_MPX[stage] * pixels / 1e6,
@@ -151,8 +151,8 @@ def rough(plan: Plan, stage: str) -> FieldCost:
     )
 
 
-_FILES_OF_WELL: Final[Mapping[str, int]] = {"convert": 3, "cells": 1, "segment": 2, "measure": 4}
-"""The well's record, its metadata in the store, its tables."""
+_FILES_OF_WELL: Final[Mapping[str, int]] = {"convert": 1, "cells": 1, "segment": 2, "measure": 4}
+"""The well's record and its tables."""
 
 
 def _image_size(plan: Plan, plate: str) -> tuple[int, int, int]:
@@ -175,7 +175,7 @@ def _bytes_of_field(config: Config, stage: str, pixels: float, n_channels: int) 
     return ROUGH_BYTES_PER_PX[stage] * planes * pixels
 
 
-def _files_of_field(config: Config, stage: str, n_channels: int, height: int, width: int) -> float:
+def files_of_field(config: Config, stage: str, n_channels: int, height: int, width: int) -> float:
     """Files of a field's image or label images, by the layout of the store."""
     params = config.convert
     sharded = params.ngff_version == "0.5"

@@ -31,6 +31,9 @@ SLURM_START_S: Final = 20.0
 _FILES_OF_JOB: Final = 3
 """Its record, its log and what Snakemake notes of it."""
 
+_FILES_OF_WELL: Final = 2
+"""Its metadata in the store, written with the plate's."""
+
 _FILES_OF_PROJECT: Final[Mapping[str, int]] = {"aggregate": 10, "report": 4}
 
 
@@ -253,8 +256,9 @@ def _stage(
     n_new = sum(plan.n_fields[plate][well] for plate in plan.plates for well in new[stage, plate])
     on_gpu = stage == "segment" and machine.gpus > 0
     gpu_h = 0.0 if not on_gpu else None if cost.gpu_s is None else n_fields * cost.gpu_s / 3600
-    metadata = sum(not plan.project.layout.plate_record(plate).is_file() for plate in plan.plates)
-    n_jobs = len(mine) + (metadata if stage == "convert" else 0)
+    bare = [plate for plate in plan.plates if not plan.project.layout.plate_record(plate).is_file()]
+    bare = bare if stage == "convert" else []
+    n_jobs = len(mine) + len(bare)
     return StageForecast(
         stage=stage,
         jobs=n_jobs,
@@ -263,7 +267,9 @@ def _stage(
         core_h=math.fsum(seconds[job] * _threads(stage, machine) for job in mine) / 3600,
         gpu_h=gpu_h,
         disk_bytes=round(n_new * cost.disk_bytes),
-        files=math.ceil(n_new * cost.files) + n_jobs * _FILES_OF_JOB,
+        files=math.ceil(n_new * cost.files)
+        + n_jobs * _FILES_OF_JOB
+        + _FILES_OF_WELL * sum(len(plan.n_fields[plate]) for plate in bare),
         longest_min=max((seconds[job] for job in mine), default=0.0) / 60,
     )
 
