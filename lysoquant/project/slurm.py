@@ -17,7 +17,7 @@ import yaml
 
 from lysoquant.errors import InputError, StageError
 
-_COMMANDS: Final = ("sbatch", "squeue", "scancel", "scontrol", "srun")
+_COMMANDS: Final = ("sbatch", "squeue", "scancel", "scontrol")
 _ENDED: Final = "lysoquant: Snakemake has ended"
 _PLUGIN: Final = "snakemake_executor_plugin_slurm"
 _STATUS: Final = "slurm-status-command"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,9 @@ def probe(
     seconds : float
         How long to wait for a job; one that has not ended by then is cancelled.
     """
+    if shutil.which("srun") is None:
+        yield warning("nodes", "srun is not on the PATH; no node was asked", "start runs where SLURM's commands are")
+        return
     token = project / f".lysoquant-doctor-{uuid.uuid4().hex}"
     try:
         token.write_text(token.name, encoding="ascii")

@@ -112,7 +112,7 @@ def _written(layout: Layout, stage: str, record: Json) -> Iterator[int]:
         if stage == "convert":
             # Label images, which later stages wrote and count, lie in the folder of the field.
             yield from _sizes(each for each in path.glob("*") if each.name != "labels")
-            yield from _sizes((path / "labels").glob("zarr.json"))
+            yield from _sizes(each for each in (path / "labels").glob("*") if each.is_file())
         else:
             yield from _sizes([path])
 
@@ -179,7 +179,7 @@ def files_of_field(config: Config, stage: str, n_channels: int, height: int, wid
     """Files of a field's image or label images, by the layout of the store."""
     params = config.convert
     sharded = params.ngff_version == "0.5"
-    group = 1 if sharded else 2
+    metadata = 1 if sharded else 2
     planes = {"convert": n_channels, "cells": 1, "segment": 1, "measure": 0}[stage]
     if not planes:
         return 0
@@ -187,5 +187,5 @@ def files_of_field(config: Config, stage: str, n_channels: int, height: int, wid
         1 if sharded else math.ceil((height >> level) / params.chunk_px) * math.ceil((width >> level) / params.chunk_px)
         for level in range(params.pyramid_levels)
     ]
-    image = group + sum(1 + planes * n for n in chunks)
-    return {"convert": image + group, "cells": image, "segment": 2 * image}[stage]
+    image = metadata + sum(metadata + planes * n for n in chunks)
+    return {"convert": image + metadata, "cells": image, "segment": 2 * image}[stage]
