@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from lysoquant.config import Config
 from lysoquant.layout import Layout
@@ -18,7 +18,12 @@ _SAMPLE: Final = 24
 """Wells whose records and files are looked at, spread evenly over those that are done: enough, and quick."""
 
 ROUGH_CORE_S_PER_MPX: Final[Mapping[str, float]] = {"convert": 0.25, "cells": 0.7, "segment": 19.0, "measure": 0.7}
-"""Processor seconds for a million pixels of a field with three channels: the demo's plate, one core with bf16."""
+"""Processor seconds for a million pixels of a field with three channels: the demo's plate, one core with bf16.
+
+Of segment at the pixel size below; without bf16 it is twice as much.
+"""
+
+_ROUGH_PIXEL_SIZE_UM: Final = 0.1
 
 ROUGH_BYTES_PER_PX: Final[Mapping[str, float]] = {"convert": 0.9, "cells": 0.035, "segment": 0.15, "measure": 0.32}
 """Of images and label images by pixel, over all channels and levels; of tables by pixel of the field."""
@@ -60,9 +65,17 @@ class FieldCost:
 
 
 def field_costs(plan: Plan) -> dict[str, FieldCost]:
-    """Cost of a field in each batch stage; reads at most a few wells' records and what those wells wrote."""
+    """Cost of a field in each batch stage; reads at most a few wells' records and what those wells wrote.
+
+    Raises
+    ------
+    PlateError
+        If a stage has done no well and no image can be read.
+    """
     done = {stage: list(_done(plan, stage)) for stage in BATCH_STAGES}
-    return {stage: measured(plan.project.layout, stage, done[stage]) or rough(plan, stage) for stage in BATCH_STAGES}
+    found = {stage: measured(plan.project.layout, stage, done[stage]) for stage in BATCH_STAGES}
+    image = _first_image(plan) if None in found.values() else None
+    return {stage: cost or rough(plan, cast("_Image", image), stage) for stage, cost in found.items()}
 
 
 def done_wells(layout: Layout, plate: str, stage: str) -> frozenset[str]:
@@ -128,45 +141,51 @@ def _sizes(paths: Iterable[Path]) -> Iterator[int]:
                 yield max(status.st_size, status.st_blocks * 512)
 
 
-def rough(plan: Plan, stage: str) -> FieldCost:
-    """Cost by the size of images alone: from a simulated plate, and so only the order of magnitude.
+@dataclass(frozen=True)
+class _Image:
+    """What a field's image is."""
 
-    Raises
-    ------
-    PlateError
-        If no image can be read.
-    """
-    sizes = [_image_size(plan, plate) for plate in plan.plates]
-    pixels = sum(height * width for _, height, width in sizes) / len(sizes)
+    n_channels: int
+    height: int
+    width: int
+    pixel_size_um: float
+
+
+def rough(plan: Plan, image: _Image, stage: str) -> FieldCost:
+    """Cost by the size of images alone: from a simulated plate, and so only the order of magnitude."""
+    pixels = image.height * image.width
     n_fields = sum(sum(plan.n_fields[plate].values()) for plate in plan.plates)
     n_wells = sum(len(plan.n_fields[plate]) for plate in plan.plates)
-    files = max(files_of_field(plan.project.config, stage, *size) for size in sizes)
+    files = files_of_field(plan.project.config, stage, image.n_channels, image.height, image.width)
     files += _FILES_OF_WELL[stage] * n_wells / max(1, n_fields)
-    return FieldCost(
-        core_s=ROUGH_CORE_S_PER_MPX[stage] * pixels / 1e6,
-        gpu_s=None,
-        disk_bytes=_bytes_of_field(plan.project.config, stage, pixels, max(size[0] for size in sizes))
-        + files * _BLOCK / 2,
-        files=files,
-    )
+    core_s = ROUGH_CORE_S_PER_MPX[stage] * pixels / 1e6
+    if stage == "segment":
+        # The network sees every field at one pixel size, so what counts is the area.
+        core_s *= (image.pixel_size_um / _ROUGH_PIXEL_SIZE_UM) ** 2
+    content = _bytes_of_field(plan.project.config, stage, pixels, image.n_channels)
+    return FieldCost(core_s=core_s, gpu_s=None, disk_bytes=content + files * _BLOCK / 2, files=files)
 
 
 _FILES_OF_WELL: Final[Mapping[str, int]] = {"convert": 1, "cells": 1, "segment": 2, "measure": 4}
 """The well's record and its tables."""
 
 
-def _image_size(plan: Plan, plate: str) -> tuple[int, int, int]:
-    """Channels, height and width of a plate's images."""
+def _first_image(plan: Plan) -> _Image:
+    """The images of the first plate."""
+    plate = plan.plates[0]
     record = read_json(plan.project.layout.plate_record(plate))
     if record is not None:
-        return len(record["channels"]), int(record["shape"][0]), int(record["shape"][1])
-    # Imported here: it needs an image reader, and only a project without any well done comes here.
-    from lysoquant.convert.describe import describe_plate
-    from lysoquant.convert.params import ConvertSettings
+        n_channels, shape, size_um = len(record["channels"]), record["shape"], record["pixel_size_um"]
+    else:
+        # Imported here: it needs an image reader, and only a project without any well done comes here.
+        from lysoquant.convert.describe import describe_plate
+        from lysoquant.convert.params import ConvertSettings
 
-    settings = ConvertSettings.model_validate(plan.project.settings("convert", plate))
-    found = describe_plate(layout=plan.project.layout, settings=settings)
-    return len(found.channels), *found.shape
+        settings = ConvertSettings.model_validate(plan.project.settings("convert", plate))
+        found = describe_plate(layout=plan.project.layout, settings=settings)
+        n_channels, shape, size_um = len(found.channels), found.shape, found.pixel_size_um
+    size_um = plan.project.plates[plate].pixel_size_um or size_um or _ROUGH_PIXEL_SIZE_UM
+    return _Image(n_channels, int(shape[0]), int(shape[1]), float(size_um))
 
 
 def _bytes_of_field(config: Config, stage: str, pixels: float, n_channels: int) -> float:

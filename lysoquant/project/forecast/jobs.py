@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lysoquant.project.batches import UPSTREAM, Batch, Plan, overlapping
+from lysoquant.project.batches import UPSTREAM, Batch, Plan
 from lysoquant.project.forecast.costs import (
     ROUGH_PROJECT_S,
     ROUGH_REPORT_BYTES,
@@ -183,14 +183,10 @@ def forecast(plan: Plan, todo: Wells, *, machine: Machine) -> Forecast:
         If no well is done and no image can be read.
     """
     costs = field_costs(plan)
-    new = new_wells(plan)
-    jobs = list(_jobs(plan, todo))
-    seconds = {job: _seconds(job, costs[job.stage], machine) for job in jobs}
-    stages = [_stage(plan, stage, jobs, new, costs[stage], machine, seconds) for stage in BATCH_STAGES]
-    stages += _project_stages(plan, costs["measure"], any(jobs))
-    wall_s = _wall_s(plan, jobs, seconds, machine) + 3600 * math.fsum(stage.core_h for stage in stages[-2:])
+    stages, seconds = _stages(plan, todo, new_wells(plan), costs, machine)
+    wall_s = _wall_s(plan, seconds, machine) + 3600 * math.fsum(stage.core_h for stage in stages[-2:])
     return Forecast(
-        stages=tuple(stages),
+        stages=stages,
         basis=basis(costs),
         is_rough=any(cost.is_rough for cost in costs.values()),
         wall_h=wall_s / 3600,
@@ -200,9 +196,24 @@ def forecast(plan: Plan, todo: Wells, *, machine: Machine) -> Forecast:
 
 def room_needed(plan: Plan) -> tuple[int, int, bool]:
     """Bytes and files that what is still to be written takes, and whether that is rough; quick on any plate."""
-    machine = Machine(cores=1)
-    found = forecast(plan, new_wells(plan), machine=machine)
-    return found.disk_bytes, found.files, found.is_rough
+    costs, new, machine = field_costs(plan), new_wells(plan), Machine(cores=1)
+    stages, _ = _stages(plan, new, new, costs, machine)
+    return (
+        sum(stage.disk_bytes for stage in stages),
+        sum(stage.files for stage in stages),
+        any(cost.is_rough for cost in costs.values()),
+    )
+
+
+def _stages(
+    plan: Plan, todo: Wells, new: Wells, costs: Mapping[str, FieldCost], machine: Machine
+) -> tuple[tuple[StageForecast, ...], dict[_Job, float]]:
+    """Every stage, and the seconds of each job of a batch."""
+    jobs = list(_jobs(plan, todo))
+    seconds = {job: _seconds(job, costs[job.stage], machine) for job in jobs}
+    stages = [_stage(plan, stage, jobs, new, costs[stage], machine, seconds) for stage in BATCH_STAGES]
+    stages += _project_stages(plan, costs["measure"], bool(jobs))
+    return tuple(stages), seconds
 
 
 def basis(costs: Mapping[str, FieldCost]) -> str:
@@ -306,32 +317,49 @@ def _seconds_of_well(plan: Plan, stage: str) -> float:
     return float(record["seconds"]) / n_wells if record and n_wells else ROUGH_PROJECT_S[stage]
 
 
-def _wall_s(plan: Plan, jobs: Sequence[_Job], seconds: Mapping[_Job, float], machine: Machine) -> float:
+def _wall_s(plan: Plan, seconds: Mapping[_Job, float], machine: Machine) -> float:
     """Seconds until the last job ends, each started as soon as those before it have ended and there is room."""
-    waits = {job: _upstream(plan, job, jobs) for job in jobs}
-    order = [*jobs]
     room = math.inf if machine.cores is None else machine.cores
     slots = math.inf if machine.jobs is None else machine.jobs
     gpus = machine.gpus
-    now, running, ended = 0.0, list[tuple[float, int, _Job]](), set[_Job]()
-    while order or running:
-        for job in [*order]:
+    waits = _upstream(plan, seconds)
+    followers: dict[_Job, list[_Job]] = {}
+    for job, before in waits.items():
+        for other in before:
+            followers.setdefault(other, []).append(job)
+    number = {job: index for index, job in enumerate(seconds)}
+    ready = [job for job in seconds if not waits[job]]
+    now, running = 0.0, list[tuple[float, int, _Job]]()
+    while ready or running:
+        waiting = []
+        for job in sorted(ready, key=number.__getitem__):
             cores, gpu = _threads(job.stage, machine), int(job.stage == "segment" and machine.gpus > 0)
-            if cores <= room and slots >= 1 and gpu <= gpus and waits[job] <= ended:
-                order.remove(job)
+            if cores <= room and slots >= 1 and gpu <= gpus:
                 room, slots, gpus = room - cores, slots - 1, gpus - gpu
-                heapq.heappush(running, (now + seconds[job], len(order), job))
+                heapq.heappush(running, (now + seconds[job], number[job], job))
+            else:
+                waiting.append(job)
+        ready = waiting
         now, _, job = heapq.heappop(running)
-        ended.add(job)
         room, slots = room + _threads(job.stage, machine), slots + 1
         gpus += int(job.stage == "segment" and machine.gpus > 0)
+        for other in followers.get(job, ()):
+            waits[other].discard(job)
+            if not waits[other]:
+                ready.append(other)
     return now
 
 
-def _upstream(plan: Plan, job: _Job, jobs: Sequence[_Job]) -> set[_Job]:
-    batches = {
-        (stage, batch.name)
-        for stage in UPSTREAM[job.stage]
-        for batch in overlapping(job.batch, plan.batches(stage, job.plate))
+def _upstream(plan: Plan, jobs: Iterable[_Job]) -> dict[_Job, set[_Job]]:
+    """For each job those that it waits for."""
+    found = list(jobs)
+    by_well = {(job.stage, job.plate, well): job for job in found for well in job.batch.wells}
+    return {
+        job: {
+            by_well[stage, job.plate, well]
+            for stage in UPSTREAM[job.stage]
+            for well in job.batch.wells
+            if (stage, job.plate, well) in by_well
+        }
+        for job in found
     }
-    return {other for other in jobs if other.plate == job.plate and (other.stage, other.batch.name) in batches}
