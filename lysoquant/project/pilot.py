@@ -79,7 +79,9 @@ def _chosen_by_number(number: int, plan: Plan) -> tuple[PilotWell, ...]:
     rest = [well for well in wells if well not in taken]
     samples = [well for well in rest if not control.get(well)] or rest
     pool = samples if len(samples) >= number - len(found) else rest
-    found += [PilotWell(plate, well, "spread over the others") for well in _spread(pool, number - len(found))]
+    more = number - len(found)
+    reason = "spread over the others" if more > 1 else "in the middle of the others"
+    found += [PilotWell(plate, well, reason) for well in _spread(pool, more)]
     return tuple(sorted(found, key=lambda each: well_order(each.well)))
 
 

@@ -37,7 +37,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_project(tmp_path_factory.mktemp("doctor") / 'a "plate" $HOME', wells=("B02", "B03"))
+    return make_project(tmp_path_factory.mktemp("doctor") / 'a "plate" $HOME', wells=("B02", "B03", "B04"))
 
 
 def run(*arguments: str, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -135,17 +135,18 @@ def test_jobs_that_ask_for_more_time_than_the_partition_gives_are_a_problem(clus
         ask("scontrol", "update", "PartitionName=cpu", "MaxTime=1-0")
 
 
-def test_a_pilot_runs_on_slurm_and_its_well_is_not_done_again(cluster: Cluster, project: Path) -> None:
-    done = run("run", str(project), "--profile", "slurm", "--pilot", "B03", "--", *QUICK)
+def test_a_pilot_runs_on_slurm_and_its_wells_are_not_done_again(cluster: Cluster, project: Path) -> None:
+    done = run("run", str(project), "--profile", "slurm", "--pilot", "B02,B04", "--", *QUICK)
     assert done.returncode == 0, done.stderr
     results = project / "results"
     assert (results / "_pilot" / "report" / "index.html").is_file()
     assert not (results / "tables").exists()
-    assert "from 1 well, 1 field done here" in done.stdout
+    assert "from 2 wells, 2 fields done here" in done.stdout
     assert "wall time on SLURM, if no job has to wait (at most 100 at a time)" in done.stdout
     assert done.stdout.rstrip().endswith(f"lysoquant run '{project}' --profile slurm")
-    before = {path: path.read_bytes() for path in results.glob("P/records/*/wells/B03.json")}
-    assert len(before) == 4
+    before = {path: path.read_bytes() for path in results.glob("P/records/*/wells/*.json")}
+    assert {path.stem for path in before} == {"B02", "B04"}
+    assert len(before) == 8
     assert run("run", str(project), "--cores", "2").returncode == 0
     assert {path: path.read_bytes() for path in before} == before
-    assert (results / "tables" / "wells.csv").read_text().count("\n") == 3
+    assert (results / "tables" / "wells.csv").read_text().count("\n") == 4

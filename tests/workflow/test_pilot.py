@@ -129,7 +129,11 @@ def test_the_wells_of_a_pilot(plan: Plan) -> None:
     controls = {"B03": "negative", "C03": "negative", "B02": "positive", "C02": "positive"}
     # Without controls the first, the middle (of eight, the fifth) and the last.
     assert chosen(plan, "3") == [f"B02: {spread}", f"C02: {spread}", f"C05: {spread}"]
-    assert chosen(plan, "3", controls) == ["B02: positive control", "B03: negative control", f"C04: {spread}"]
+    assert chosen(plan, "3", controls) == [
+        "B02: positive control",
+        "B03: negative control",
+        "C04: in the middle of the others",
+    ]
     assert chosen(plan, "1", controls) == ["B03: negative control"]
     assert chosen(plan, "4", controls)[2:] == [f"B04: {spread}", f"C05: {spread}"]
     assert len(chosen(plan, "99", controls)) == 8
