@@ -72,7 +72,7 @@ def test_a_node_sees_the_project_the_raw_plate_and_this_python(cluster: Cluster,
     assert found["partition cpu"]["seen"] == (
         "up, 2 of 2 nodes, MaxTime 1-00:00:00; largest jobs: 8 cores, 8000 MB, 60 min"
     )
-    assert "sees the project, the raw plates and " + sys.executable in found["node of cpu"]["seen"]
+    assert f"sees {project}, the raw plates and {sys.executable}" in found["node of cpu"]["seen"]
     assert "node of gpu" not in found
     assert jobs_left() == ""
     assert not list(project.glob(".lysoquant-doctor-*"))

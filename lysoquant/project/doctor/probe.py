@@ -122,7 +122,7 @@ def _probe(
     if "end" not in said.splitlines():
         reason = " ".join(complained.split()) or f"srun ended with status {process.returncode}"
         return problem(check, f"the probe did not run: {reason}", "correct partition and account in the profile")
-    return _verdict(check, said, token=token, gpu=gpu)
+    return _verdict(check, said, token=token, gpu=gpu, has_raw=bool(raw))
 
 
 def _cancel(process: subprocess.Popen[str], name: str) -> tuple[str, str]:
@@ -139,7 +139,7 @@ def _cancel(process: subprocess.Popen[str], name: str) -> tuple[str, str]:
         return process.communicate()
 
 
-def _verdict(check: str, said: str, *, token: Path, gpu: bool) -> Finding:
+def _verdict(check: str, said: str, *, token: Path, gpu: bool, has_raw: bool) -> Finding:
     lines = said.splitlines()
     told = {key: value for key, _, value in (line.partition(" ") for line in lines)}
     node = told.get("node", "?")
@@ -164,4 +164,5 @@ def _verdict(check: str, said: str, *, token: Path, gpu: bool) -> Finding:
             "mend the node's driver or install the CUDA build of torch; jobs would fail and not use the processor",
         )
     late = f" (the fresh file after {waited} s)" if waited not in ("", "0") else ""
-    return ok(check, f"{node} sees the project, the raw plates and {sys.executable}{late}")
+    plates = ", the raw plates" if has_raw else ""
+    return ok(check, f"{node} sees {token.parent}{plates} and {sys.executable}{late}")
