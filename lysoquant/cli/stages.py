@@ -256,9 +256,7 @@ def _batch_command(stage: str) -> click.Command:
 
 
 def _project_command(stage: str) -> click.Command:
-    def command(
-        *, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int = 1
-    ) -> None:
+    def command(*, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int = 1) -> None:
         plan = open_plan(project, pilot=pilot, refresh=record is None)
         run_project_stage(stage, project=plan.project, plan=plan, record=record, settings=settings, cores=cores)
 
