@@ -43,7 +43,9 @@ if GPU and _partition is not None:
 
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Snakemake formats the prefix, so its own braces are doubled.
-shell.prefix(command_prefix(conda=with_conda, pilot=pilot).replace("{", "{{").replace("}", "}}"))
+shell.prefix(
+    command_prefix(conda=with_conda, pilot=pilot).replace("{", "{{").replace("}", "}}")
+)
 
 
 def either(names):
