@@ -13,6 +13,8 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +34,19 @@ _VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask
 
 _DAMAGED = "damaged"
 """Marks the report of a field that could not be read from the store: mending it changes no digest upstream."""
+
+
+_RAN_ON: ContextVar[Mapping[str, int | str] | None] = ContextVar("ran_on", default=None)
+
+
+@contextmanager
+def running_on(**facts: int | str) -> Iterator[None]:
+    """What well records that are written within say as ``ran_on`` (cores, device): no part of any key or digest."""
+    token = _RAN_ON.set(facts)
+    try:
+        yield
+    finally:
+        _RAN_ON.reset(token)
 
 
 class ArrayLike(Protocol):
@@ -250,6 +265,7 @@ def run_batch(
                 "fields": outcome.fields,
                 "seconds": round(seconds, 6),
                 "versions": versions(),
+                "ran_on": dict(_RAN_ON.get() or {}),
                 **outcome.extra,
             }
             write_json(layout.well_record(plate, stage, well), current[well])
@@ -349,6 +365,7 @@ __all__ = [
     "require_wells",
     "run_batch",
     "run_project",
+    "running_on",
     "versions",
     "write_json",
     "write_text_atomic",

@@ -64,6 +64,23 @@ def only_run(layout: Layout) -> Iterator[int]:
         os.close(handle)
 
 
+def holder(layout: Layout) -> str | None:
+    """What a run would be told if it began now; None where no other run holds the project. Writes nothing."""
+    try:
+        handle = os.open(layout.run_lock, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _refusal(layout, _holder(handle))
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _write(handle: int, text: str) -> None:
     os.ftruncate(handle, 0)
     os.pwrite(handle, text.encode(), 0)

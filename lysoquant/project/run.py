@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shlex
@@ -25,7 +26,16 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
-from lysoquant.project.slurm import cancel_jobs, check_folder, killed_run, mark_ended, status_arguments, uses_slurm
+from lysoquant.project.profile import profile_settings
+from lysoquant.project.slurm import (
+    cancel_jobs,
+    check_folder,
+    check_partitions,
+    killed_run,
+    mark_ended,
+    status_arguments,
+    uses_slurm,
+)
 from lysoquant.vocabulary import STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
@@ -45,6 +55,7 @@ TABLE_COLUMNS: Final = (
 """Columns of ``wells.csv`` that are shown after a run."""
 
 _TAIL_LINES: Final = 15
+_CORES_OF_A_CLUSTER: Final = "100000"
 _PATIENCE_S: Final = 5.0
 
 
@@ -62,16 +73,19 @@ def workflow_folder() -> Path:
     raise StageError(f"no workflow beside or in {_PACKAGE}; install lysoquant again")
 
 
-def command_prefix(*, conda: bool) -> str:
+def command_prefix(*, conda: bool, pilot: str | None = None) -> str:
     """Shell text before every job, so that ``lysoquant`` is the one that planned the workflow.
 
     Parameters
     ----------
     conda : bool
         Jobs run in a conda environment: its Python, with this library; otherwise this very Python.
+    pilot : str, optional
+        Wells of a pilot; every job is told of them.
     """
+    more = f" --pilot {shlex.quote(pilot)}" if pilot else ""
     python = f"PYTHONPATH={shlex.quote(str(_PACKAGE.parent))} python" if conda else shlex.quote(sys.executable)
-    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"; }}; '
+    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"{more}; }}; '
 
 
 def check_model(project: Project) -> None:
@@ -89,7 +103,14 @@ def check_model(project: Project) -> None:
 
 
 def snakemake_command(
-    project: Path, *, cores: int | None, profile: str | None, dry_run: bool, unlock: bool, more: Sequence[str] = ()
+    project: Path,
+    *,
+    cores: int | None,
+    profile: str | None,
+    dry_run: bool,
+    unlock: bool,
+    more: Sequence[str] = (),
+    pilot: str | None = None,
 ) -> list[str]:
     """The command line that a run amounts to.
 
@@ -101,6 +122,8 @@ def snakemake_command(
         A profile of the workflow by name (``slurm``), or a profile's folder.
     more : sequence of str
         Further arguments for Snakemake.
+    pilot : str, optional
+        Wells of a pilot (``PLATE/WELL,...``).
 
     Raises
     ------
@@ -109,11 +132,19 @@ def snakemake_command(
     """
     workflow = workflow_folder()
     command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
-    command += ["--directory", str(project), "--workflow-profile", str(profile_folder(profile))]
+    folder = profile_folder(profile)
+    command += ["--directory", str(project), "--workflow-profile", str(folder)]
     if cores is not None or profile is None:
         command += ["--cores", str(cores or "all")]
+    elif dry_run and uses_slurm(folder, more):
+        # Else a dry run cuts every job down to one core, and what it shows of memory and time is not what is asked for.
+        command += ["--cores", _CORES_OF_A_CLUSTER]
     command += ["--keep-going", "--rerun-incomplete"]
     command += ["--dry-run"] * dry_run + ["--unlock"] * unlock
+    if pilot:
+        # What is given here takes the place of all that the profile gives, so the profile's values come along.
+        kept = (profile_settings(folder).get("config") or {}).items()
+        command += ["--config", f"pilot={pilot}", *(f"{name}={json.dumps(value)}" for name, value in kept)]
     return [*command, *more]
 
 
@@ -426,13 +457,16 @@ def run_workflow(
     unlock: bool = False,
     more: Sequence[str] = (),
     held: Sequence[int] = (),
+    pilot: str | None = None,
 ) -> None:
-    """Run the whole workflow of a project.
+    """Run the whole workflow of a project, or that of a pilot on some of its wells.
 
     A dry run and an unlocking show Snakemake's own text.
 
     Parameters
     ----------
+    pilot : str, optional
+        Wells of a pilot (``PLATE/WELL,...``).
     held : sequence of int
         Open files that Snakemake holds too: the lock of the project (:mod:`lysoquant.project.lock`).
 
@@ -444,7 +478,9 @@ def run_workflow(
         If a job fails or the project is locked.
     """
     layout = project.layout
-    command = snakemake_command(layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more)
+    command = snakemake_command(
+        layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more, pilot=pilot
+    )
     if dry_run or unlock:
         finished = subprocess.run(command, check=False, env=dict(os.environ), pass_fds=held)
         if finished.returncode:
@@ -455,6 +491,7 @@ def run_workflow(
     if uses_slurm(folder, more):
         check_folder(layout.project)
         command += status_arguments(folder, more)
+        check_partitions(folder, more, gpu=project.config.execution.device == "cuda")
     _clear_killed_run(layout.project, log=log, profile=profile, held=held)
     try:
         follow(command, log=log, project=layout.project, held=held)
