@@ -7,19 +7,21 @@ records and the only thing that the workflow tracks. Both are written whole or n
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 from lysoquant import __version__
-from lysoquant.errors import DamagedFieldError, StageError
+from lysoquant.errors import DamagedFieldError, StageError, UnreachedFileError
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.source import source_digest
@@ -31,6 +33,9 @@ _VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask
 
 _DAMAGED = "damaged"
 """Marks the report of a field that could not be read from the store: mending it changes no digest upstream."""
+
+UNREACHED = "unreached"
+"""Marks the report of a field whose raw file could not be opened: it may come back with the size and time it had."""
 
 
 class ArrayLike(Protocol):
@@ -74,13 +79,42 @@ def digest_file(path: Path) -> str:
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write a file whole or not at all, surviving a kill at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as handle:
+    with whole_or_not_at_all(path) as partial, partial.open("w", encoding="utf-8") as handle:
         handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    """A place beside a file to write it to; it gets the file's name when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def process_lives(pid: object) -> bool:
+    """Whether a process of this host is there; True where that can't be told."""
+    try:
+        os.kill(pid if isinstance(pid, int) else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of a file left beside it; each file has one writer at a time."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = leftover.name.split(".")[-2]
+        if pid.isdecimal() and not process_lives(int(pid)):
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Json) -> None:
@@ -135,14 +169,16 @@ def failed_field(index: int, error: Exception, *, on_bad_field: str, where: str)
     Returns
     -------
     dict
-        The report. One of a damaged field says so, and its well is done again whenever its batch is.
+        The report. One of a damaged field, or of one whose raw file could not be opened, says so, and its well is
+        done again whenever its batch is.
     """
     if on_bad_field == "fail":
         raise StageError(
             f"{where}: {error} (on_bad_field is 'fail'; set it to 'flag' to record the field as failed and go on)"
         ) from error
-    damaged = {_DAMAGED: True} if isinstance(error, DamagedFieldError) else {}
-    return field_report(index, status=FAILED, reasons=[str(error)], **damaged)
+    marks = {_DAMAGED: DamagedFieldError, UNREACHED: UnreachedFileError}
+    passing = {mark: True for mark, kind in marks.items() if isinstance(error, kind)}
+    return field_report(index, status=FAILED, reasons=[str(error)], **passing)
 
 
 @dataclass
@@ -262,8 +298,8 @@ def run_batch(
 
 
 def _is_whole(layout: Layout, record: Json) -> bool:
-    """Whether a well's outputs are there and none of its fields was damaged, which may have been mended."""
-    if any(report.get(_DAMAGED) for report in record.get("fields", ())):
+    """Whether a well's outputs are there and no field failed for a reason that may have passed."""
+    if any(report.get(_DAMAGED) or report.get(UNREACHED) for report in record.get("fields", ())):
         return False
     return all((layout.results / path).exists() for path in record.get("wrote", ()))
 
@@ -277,6 +313,7 @@ def _well_note(well: str, outcome: WellOutcome) -> str:
 
 
 __all__ = [
+    "UNREACHED",
     "Json",
     "WellOutcome",
     "canonical_json",
@@ -287,10 +324,12 @@ __all__ = [
     "failed_field",
     "field_report",
     "merge_field_reports",
+    "process_lives",
     "read_json",
     "require_wells",
     "run_batch",
     "versions",
+    "whole_or_not_at_all",
     "write_json",
     "write_text_atomic",
 ]

@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 
 from lysoquant.cli.stages import open_project, project_argument
+from lysoquant.cli.storage import nearly_full, storage_named
+from lysoquant.errors import StageError
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
 from lysoquant.project.run import check_model, occupancy_table, run_workflow
@@ -49,20 +51,24 @@ def run(
     """
     loaded = open_project(project)
     # The lock comes first: even a dry run brings the raw records up to date.
-    with _ends_when_terminated(), only_run(loaded.layout) as lock:
+    with _ends_when_terminated(), storage_named(loaded.layout), only_run(loaded.layout) as lock:
         if not unlock:
             check_model(loaded)
             # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.
             plan_project(loaded, refresh=True)
-        run_workflow(
-            loaded,
-            cores=cores,
-            profile=profile,
-            dry_run=dry_run,
-            unlock=unlock,
-            more=snakemake_arguments,
-            held=[lock],
-        )
+        try:
+            run_workflow(
+                loaded,
+                cores=cores,
+                profile=profile,
+                dry_run=dry_run,
+                unlock=unlock,
+                more=snakemake_arguments,
+                held=[lock],
+            )
+        except StageError as error:
+            # Jobs on a full disk can't even write their logs.
+            raise StageError("\n".join(filter(None, [str(error), nearly_full(loaded.layout)]))) from error
     if dry_run or unlock:
         return
     table = loaded.layout.tables / "wells.csv"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from lysoquant.cli.storage import storage_named
 from lysoquant.config import Project, load_project, parse_settings
 from lysoquant.errors import InputError
 from lysoquant.project.batches import Plan, choose_wells, plate_rows
@@ -155,7 +156,7 @@ def _jobs(plan: Plan, stage: str, *, plate: str | None, wells: str | None, recor
 
 def _run_jobs(
     stage: str,
-    path: Path,
+    project: Project,
     *,
     plate: str | None,
     wells: str | None,
@@ -163,7 +164,6 @@ def _run_jobs(
     record: Path | None,
     cores: int,
 ) -> None:
-    project = open_project(path)
     plan = plan_project(project, refresh=record is None)
     jobs = list(_jobs(plan, stage, plate=plate, wells=wells, record=record))
     if stage == "convert" and record is None:
@@ -203,12 +203,14 @@ def _batch_command(stage: str) -> click.Command:
         cores: int,
         plate_metadata: bool = False,
     ) -> None:
-        if plate_metadata:
-            if plate is None:
-                raise InputError("--plate-metadata needs --plate")
-            write_plate_metadata(open_project(project), plate=plate, settings=settings)
-            return
-        _run_jobs(stage, project, plate=plate, wells=wells, settings=settings, record=record, cores=cores)
+        loaded = open_project(project)
+        with storage_named(loaded.layout):
+            if plate_metadata:
+                if plate is None:
+                    raise InputError("--plate-metadata needs --plate")
+                write_plate_metadata(loaded, plate=plate, settings=settings)
+                return
+            _run_jobs(stage, loaded, plate=plate, wells=wells, settings=settings, record=record, cores=cores)
 
     options: list[Callable[[Any], Any]] = [
         project_argument,
@@ -227,8 +229,9 @@ def _batch_command(stage: str) -> click.Command:
 def _project_command(stage: str) -> click.Command:
     def command(*, project: Path, settings: str | None, record: Path | None) -> None:
         loaded = open_project(project)
-        plan = plan_project(loaded, refresh=record is None)
-        run_project_stage(stage, project=loaded, plan=plan, record=record, settings=settings)
+        with storage_named(loaded.layout):
+            plan = plan_project(loaded, refresh=record is None)
+            run_project_stage(stage, project=loaded, plan=plan, record=record, settings=settings)
 
     return _command(stage, command, [project_argument, settings_option, record_option], _PROJECT_HELP)
 

@@ -3,6 +3,7 @@
 A file gets a *token* when it is first seen, ``<size>-<mtime_ns>``. While size and time of change stay, so does the
 token. When they differ, the file is hashed only if convert left its SHA-256: equal content keeps the token, so
 touching or copying a plate again redoes nothing. The tracked records hold tokens and are written only if they change.
+A file of a well in which convert could not open one gets a new token, since it comes back as it was: see AGAIN.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import ConfigError, PlateError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
-from lysoquant.record import Json, digest_file, digest_json, read_json, write_json
+from lysoquant.record import UNREACHED, Json, digest_file, digest_json, read_json, write_json
 from lysoquant.vocabulary import BATCH_STAGES
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MISSING: Final = "missing"
 """Token of a file that the plate names and that is not there."""
+
+AGAIN: Final = "+"
+"""Ends the token of a file that is to be read again though neither size nor time of change differ."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,7 @@ class _Memory:
             for files in record["wells"].values()
             for name, token in files.items()
         }
-        self._converted: dict[str, list[Json]] = {}
+        self._converted: dict[str, Json] = {}
         self.seen: dict[str, list[int | str]] = {}
         self.n_hashed = 0
 
@@ -258,6 +262,8 @@ class _Memory:
             return MISSING
         stat = [status.st_size, status.st_mtime_ns]
         token = self._token(well, name, path, stat)
+        if token == self._convert_record(well).get(UNREACHED, {}).get(name):
+            token += AGAIN
         self.seen[name] = [*stat, token]
         return token
 
@@ -280,13 +286,19 @@ class _Memory:
         except OSError:  # convert will say what is wrong with it
             return new
 
+    def _convert_record(self, well: str) -> Json:
+        """What convert noted of a well: files that it read, and tokens under which one could not be opened."""
+        if well not in self._converted:
+            record = read_json(self._layout.well_record(self._plate, "convert", well)) or {}
+            unreached = any(report.get(UNREACHED) for report in record.get("fields", ()))
+            tokens = record["inputs"]["raw"] if unreached else {}
+            self._converted[well] = {"read": record.get("read", []), UNREACHED: tokens}
+        return self._converted[well]
+
     def _converted_file(self, well: str, name: str, path: Path) -> Json | None:
         """What convert noted of a file: found by its path, or by its name where the project was moved since."""
-        if well not in self._converted:
-            record = read_json(self._layout.well_record(self._plate, "convert", well)) or {"read": []}
-            self._converted[well] = record["read"]
         whole = Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - links must not be resolved
-        entries = self._converted[well]
+        entries = self._convert_record(well).get("read", ())
         same = [entry for entry in entries if entry["path"] == whole]
         found = same or [entry for entry in entries if entry["path"].endswith(f"/{name}")]
         return found[0] if len(found) == 1 else None

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,15 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
-from lysoquant.project.slurm import cancel_jobs, check_folder, killed_run, mark_ended, status_arguments, uses_slurm
+from lysoquant.project.slurm import (
+    cancel_jobs,
+    check_folder,
+    killed_run,
+    mark_ended,
+    status_arguments,
+    uses_slurm,
+    was_killed,
+)
 from lysoquant.vocabulary import STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
@@ -46,6 +54,7 @@ TABLE_COLUMNS: Final = (
 
 _TAIL_LINES: Final = 15
 _PATIENCE_S: Final = 5.0
+_LOCK_DELAY_S: Final = 60.0
 
 
 def workflow_folder() -> Path:
@@ -446,20 +455,29 @@ def run_workflow(
     try:
         follow(command, log=log, project=layout.project, held=held)
     finally:
-        mark_ended(log)
+        with suppress(OSError):  # on a full disk; what is wrong has been said
+            mark_ended(log)
+
+
+def _has_only_locks_of(log: Path, project: Path) -> bool:
+    """Whether Snakemake's lock is of the time of that log; plain Snakemake may have been started after it."""
+    times = [path.stat().st_mtime for path in (project / ".snakemake" / "locks").glob("*.lock")]
+    return bool(times) and max(times) < log.stat().st_mtime + _LOCK_DELAY_S
 
 
 def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Sequence[int]) -> None:
     """Cancel the jobs that a killed run left on SLURM, and remove its lock.
 
-    Only a run that holds the project may do this: then the other one is known to be dead.
+    Only a run that holds the project may do this: then the other one, and its Snakemake, are known to be dead.
     """
     name = killed_run(log)
-    if name is None:
+    if name is not None:
+        said = f"{cancel_jobs(name)} of its jobs were left on SLURM"
+    elif was_killed(log) and _has_only_locks_of(log, project):
+        said = "its lock is removed"
+    else:
         return
-    print(
-        f"run: the last run was killed; {cancel_jobs(name)} of its jobs were left on SLURM", file=sys.stderr, flush=True
-    )
+    print(f"run: the last run was killed; {said}", file=sys.stderr, flush=True)
     command = snakemake_command(project, cores=None, profile=profile, dry_run=False, unlock=True)
     finished = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=held)
     if finished.returncode:

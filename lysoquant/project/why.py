@@ -12,7 +12,7 @@ from lysoquant.aggregate.plate_map import read_plate_map
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.config import Project
 from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
-from lysoquant.project.inventory import PlateLook, look_at_plate
+from lysoquant.project.inventory import AGAIN, PlateLook, look_at_plate
 from lysoquant.record import Json, read_json
 from lysoquant.report.inputs import report_inputs, well_records
 from lysoquant.source import source_digest
@@ -208,8 +208,10 @@ def _digest(value: Any) -> str:
 
 
 def _files_changed(kind: str, old: Json, now: Mapping[str, str]) -> Iterator[str]:
+    again = [name for name in now if name in old and now[name] == f"{old[name]}{AGAIN}"]
     for verb, names in (
-        ("changed", [name for name in now if name in old and old[name] != now[name]]),
+        ("is read again, as its well had a file that could not be opened", again),
+        ("changed", [name for name in now if name in old and old[name] != now[name] and name not in again]),
         ("is new", [name for name in now if name not in old]),
         ("is gone", [name for name in old if name not in now]),
     ):
