@@ -34,7 +34,7 @@ from lysoquant.project.slurm import (
     uses_slurm,
     was_killed,
 )
-from lysoquant.vocabulary import STAGES
+from lysoquant.vocabulary import BATCH_STAGES, STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
 
@@ -51,6 +51,9 @@ TABLE_COLUMNS: Final = (
     "flags",
 )
 """Columns of ``wells.csv`` that are shown after a run."""
+
+_ONCE: Final = frozenset(STAGES) - frozenset(BATCH_STAGES)
+"""Stages whose jobs have no wildcards."""
 
 _TAIL_LINES: Final = 15
 _PATIENCE_S: Final = 5.0
@@ -209,12 +212,15 @@ class Follower:
     def _on_failure(self, rule: str) -> None:
         self._job, self._failure = None, Failure(rule)
 
-    def _on_jobid(self, number: str) -> None:
+    def _on_jobid(self, number: str) -> str | None:
         if self._failure is not None:
             job = self.running.pop(number, None)
             self._failure.rule = job.title if job else self._failure.rule
         elif self._job is not None:
             self.running[number] = self._job
+            if self._job.rule in _ONCE:
+                return f"started {self._job.rule}"
+        return None
 
     def _on_wildcards(self, text: str) -> str | None:
         if self._job is None:
