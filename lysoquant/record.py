@@ -121,6 +121,14 @@ def write_json(path: Path, value: Json) -> None:
     write_text_atomic(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def is_whole_json(path: Path) -> bool:
+    """Whether a file ends as :func:`write_json` ends one; reads only its end."""
+    end = b"}\n"
+    with path.open("rb") as handle:
+        handle.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
+        return handle.read() == end
+
+
 def read_json(path: Path) -> Json | None:
     """A JSON object, or None where the file is absent or damaged (then its well is redone)."""
     try:
@@ -280,6 +288,7 @@ def run_batch(
                 "digest": digest_json({"content": outcome.digest, "fields": outcome.fields}),
                 "read": outcome.read,
                 "wrote": outcome.wrote,
+                "sizes": _sizes(layout, outcome.wrote),
                 "counts": outcome.counts,
                 "fields": outcome.fields,
                 "seconds": round(seconds, 6),
@@ -301,7 +310,22 @@ def _is_whole(layout: Layout, record: Json) -> bool:
     """Whether a well's outputs are there and no field failed for a reason that may have passed."""
     if any(report.get(_DAMAGED) or report.get(UNREACHED) for report in record.get("fields", ())):
         return False
-    return all((layout.results / path).exists() for path in record.get("wrote", ()))
+    return not lost_outputs(layout, record)
+
+
+def lost_outputs(layout: Layout, record: Json) -> list[str]:
+    """What a well record says was written and that is not there, or is a file of another size."""
+    sizes = record.get("sizes", {})
+    return [
+        name
+        for name in record.get("wrote", ())
+        if not (path := layout.results / name).exists() or path.stat().st_size != sizes.get(name, path.stat().st_size)
+    ]
+
+
+def _sizes(layout: Layout, names: Iterable[str]) -> dict[str, int]:
+    """Sizes of those outputs that are files; what a field's folder holds, its own metadata say."""
+    return {name: path.stat().st_size for name in names if (path := layout.results / name).is_file()}
 
 
 def _well_note(well: str, outcome: WellOutcome) -> str:
@@ -323,6 +347,8 @@ __all__ = [
     "digest_json",
     "failed_field",
     "field_report",
+    "is_whole_json",
+    "lost_outputs",
     "merge_field_reports",
     "process_lives",
     "read_json",

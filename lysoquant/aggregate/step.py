@@ -108,7 +108,7 @@ def run(
     key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
     done = layout.project_work_record(_STAGE)
     old = read_json(done)
-    if old is not None and old.get("key") == key and all((layout.tables / name).is_file() for name in _OUTPUTS):
+    if old is not None and old.get("key") == key and _are_whole(layout, old):
         if read_json(record) != old:
             write_json(record, old)
         return old
@@ -133,6 +133,13 @@ def run(
     write_json(done, found)
     write_json(record, found)
     return found
+
+
+def _are_whole(layout: Layout, record: Json) -> bool:
+    """Whether the tables are there as they were written."""
+    outputs: Json = record.get("outputs", {})
+    paths = {layout.relative(path): path for path in (layout.tables / name for name in _OUTPUTS)}
+    return all(path.is_file() and outputs.get(name) == digest_file(path) for name, path in paths.items())
 
 
 def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: PlateMap) -> Json:

@@ -19,7 +19,7 @@ from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import ConfigError, PlateError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
-from lysoquant.record import UNREACHED, Json, digest_file, digest_json, read_json, write_json
+from lysoquant.record import UNREACHED, Json, digest_file, digest_json, is_whole_json, read_json, write_json
 from lysoquant.vocabulary import BATCH_STAGES
 
 if TYPE_CHECKING:
@@ -67,8 +67,20 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
     StageError
         If the records are to be trusted and there are none.
     """
+    if refresh:
+        _remove_cut_records(project)
     look = refresh_plate if refresh else recorded_plate
     return Plan(project=project, n_fields={plate: look(project, plate).n_fields for plate in project.plates})
+
+
+def _remove_cut_records(project: Project) -> None:
+    """Remove records that a power failure emptied or cut: the workflow takes any file of that name for a job done."""
+    layout = project.layout
+    folders = [layout.batch_record(plate, stage, "").parent for plate in project.plates for stage in BATCH_STAGES]
+    for folder in (*folders, layout.project_record("aggregate").parent):
+        for path in folder.glob("*.json"):
+            if not is_whole_json(path):
+                path.unlink()
 
 
 def _require_channels(project: Project, plate: str, description: RawPlate) -> None:

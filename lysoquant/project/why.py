@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from lysoquant.aggregate.plate_map import read_plate_map
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.config import Project
+from lysoquant.layout import Layout
 from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
 from lysoquant.project.inventory import AGAIN, PlateLook, look_at_plate
-from lysoquant.record import Json, read_json
+from lysoquant.record import Json, lost_outputs, read_json
 from lysoquant.report.inputs import report_inputs, well_records
 from lysoquant.source import source_digest
 from lysoquant.vocabulary import BATCH_STAGES
@@ -102,7 +102,7 @@ class _Plate:
             return Pending(stage, self._plate, well, (NEVER,), is_seen=False)
         follows = [upstream for upstream in UPSTREAM[stage] if (upstream, well) in before]
         changed = [*self._inputs(stage, well, old, follows), *_settings_changed(stage, old, settings)]
-        gone = _outputs_gone(self._layout.results, old)
+        gone = _outputs_gone(self._layout, old)
         told = [f"follows {' and '.join(follows)}"] if follows else []
         is_seen = bool(changed) or any(before[upstream, well].is_seen for upstream in follows)
         return Pending(stage, self._plate, well, (*changed, *gone, *told), is_seen=is_seen)
@@ -148,7 +148,7 @@ def _of_project(
         if old.get("inputs", {}).get(name) != now and not (earlier and name != "plate_map"):
             changed.append(f"input changed: {_INPUT_NAMES[name]}")
     told = [f"follows {upstream}"] if earlier else []
-    reasons = (*changed, *_outputs_gone(layout.results, old), *told)
+    reasons = (*changed, *_outputs_gone(layout, old), *told)
     is_seen = bool(changed) or any(each.is_seen for each in earlier) or not layout.project_record(stage).is_file()
     return [Pending(stage, "", "", reasons, is_seen)] if reasons else []
 
@@ -225,11 +225,11 @@ def _name(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _outputs_gone(results: Path, old: Json) -> Iterator[str]:
-    gone = [path for path in old.get("wrote", ()) if not (results / path).exists()]
+def _outputs_gone(layout: Layout, old: Json) -> Iterator[str]:
+    gone = lost_outputs(layout, old)
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        yield f"output missing: {gone[0]}{more}"
+        yield f"output {'of another size' if (layout.results / gone[0]).exists() else 'missing'}: {gone[0]}{more}"
     damaged = [str(report["field"]) for report in old.get("fields", ()) if report.get("damaged")]
     if damaged:
         yield f"field {', '.join(damaged)} could not be read from the store"

@@ -72,7 +72,8 @@ def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: Report
     key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
     done = layout.project_work_record(_STAGE)
     old = read_json(done)
-    if old is not None and old.get("key") == key and layout.report.is_file():
+    is_there = layout.report.is_file() and old is not None and old.get("digest") == digest_file(layout.report)
+    if old is not None and old.get("key") == key and is_there:
         if read_json(record) != old:
             write_json(record, old)
         return old

@@ -1,6 +1,6 @@
 """SIGKILL at random moments: what is left is never taken for whole, and the next run leaves what it should.
 
-LYSOQUANT_KILLS is how often the whole run is killed; `make reliability` does it 35 times, the test suite less often.
+LYSOQUANT_KILLS is how often the whole run is killed; `make reliability` does it 30 times, the test suite less often.
 """
 
 from __future__ import annotations
