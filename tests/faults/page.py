@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -69,6 +69,18 @@ def rows_of(path: Path) -> Iterator[Row]:
         )
 
 
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of their tests; those that differ in their number of times alone are added up."""
+    times: dict[Row, list[str]] = {}
+    for row in rows:
+        times.setdefault(replace(row, times=""), []).append(row.times)
+    found = [
+        replace(row, times=str(sum(map(int, each))) if all(map(str.isdecimal, each)) else ", ".join(filter(None, each)))
+        for row, each in times.items()
+    ]
+    return sorted(found, key=lambda row: (row.test, row.fault))
+
+
 def table(rows: Sequence[Row]) -> str:
     """Markdown."""
     lines = ["| what was done | times | what was lost | shown by |", "|---|---|---|---|"]
@@ -101,7 +113,8 @@ def write(page: Path, rows: Sequence[Row]) -> None:
     _, found_end, after = rest.partition(END)
     if not found or not found_end:
         raise SystemExit(f"{page}: no line {BEGIN!r} with {END!r} after it; put the table's marks back")
-    page.write_text(f"{before}{BEGIN}\n{circumstances(rows)}\n\n{table(rows)}\n{END}{after}", encoding="utf-8")
+    found = f"{circumstances(rows)}\n\n{table(merged(rows))}"
+    page.write_text(f"{before}{BEGIN}\n{found}\n{END}{after}", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -109,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("junit", nargs="+", type=Path)
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reliability.md")
     given = parser.parse_args(arguments)
-    rows = sorted((row for path in given.junit for row in rows_of(path)), key=lambda row: row.test)
+    rows = [row for path in given.junit for row in rows_of(path)]
     write(given.page, rows)
     return int(any(row.state == "FAILED" for row in rows))
 
