@@ -1,4 +1,4 @@
-"""Records: what a stage read, wrote and was told, and the one driver that skips unchanged wells.
+"""Records: what a stage read, wrote and was told, and the drivers that skip what did not change.
 
 Two files. A *well record* says what a stage did to one well and under which key; the stage itself
 compares keys and redoes only wells whose key changed. A *batch record* is the sum of its wells'
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from lysoquant import __version__
 from lysoquant.errors import DamagedFieldError, StageError, UnreachedFileError
+from lysoquant.files import open_file
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.source import source_digest
@@ -73,7 +74,7 @@ def digest_array(array: ArrayLike) -> str:
 
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -132,8 +133,9 @@ def is_whole_json(path: Path) -> bool:
 def read_json(path: Path) -> Json | None:
     """A JSON object, or None where the file is absent or damaged (then its well is redone)."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_file(path) as handle:
+            value = json.loads(handle.read().decode())
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -306,15 +308,59 @@ def run_batch(
     return batch
 
 
+def run_project(
+    *,
+    stage: str,
+    layout: Layout,
+    parameters: Json,
+    inputs: Json,
+    work: Callable[[], Json],
+    record: Path,
+) -> Json:
+    """Do a stage that runs once a project, if what it depends on changed; leave its record.
+
+    Parameters
+    ----------
+    inputs : dict
+        Digests of what the stage reads.
+    work : callable
+        Does it and returns what the record says besides: digest, read, wrote, counts.
+    record : pathlib.Path
+        Where to leave the record. A copy that the workflow does not remove tells what was done.
+
+    Returns
+    -------
+    dict
+        The record.
+    """
+    started = time.perf_counter()
+    code = source_digest(stage)
+    key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
+    done = layout.project_work_record(stage)
+    old = read_json(done)
+    if old is not None and old.get("key") == key and _is_whole(layout, old):
+        if read_json(record) != old:
+            write_json(record, old)
+        return old
+    for stale in (done, record):
+        stale.unlink(missing_ok=True)
+    found: Json = {"stage": stage, "key": key, "inputs": inputs, "parameters": parameters, "code": code, **work()}
+    sizes = _sizes(layout, found["wrote"])
+    found |= {"sizes": sizes, "seconds": round(time.perf_counter() - started, 3), "versions": versions()}
+    for path in (done, record):
+        write_json(path, found)
+    return found
+
+
 def _is_whole(layout: Layout, record: Json) -> bool:
-    """Whether a well's outputs are there and no field failed for a reason that may have passed."""
+    """Whether all outputs are there and no field failed for a reason that may have passed."""
     if any(report.get(_DAMAGED) or report.get(UNREACHED) for report in record.get("fields", ())):
         return False
     return not lost_outputs(layout, record)
 
 
 def lost_outputs(layout: Layout, record: Json) -> list[str]:
-    """What a well record says was written and that is not there, or is a file of another size."""
+    """What a record says was written and that is not there, or is a file of another size."""
     sizes = record.get("sizes", {})
     return [
         name
@@ -354,6 +400,7 @@ __all__ = [
     "read_json",
     "require_wells",
     "run_batch",
+    "run_project",
     "versions",
     "whole_or_not_at_all",
     "write_json",

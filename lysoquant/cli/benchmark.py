@@ -94,3 +94,27 @@ def adaptation(output: Path, model: str, cells: int, iterations: int, test_cells
         )
     click.echo(table.round(3).to_string(na_rep=""))
     click.echo(f"won back: {won_back:.0%} of the lost F1, with {cells} cells")
+
+
+@benchmark.command()
+@click.option("--plates", default="1,4,16", show_default=True, help="Numbers of plates, comma-separated.")
+@click.option("--wells", type=click.IntRange(1, 384), default=96, show_default=True, help="Wells of a plate.")
+@click.option("--cells", type=click.IntRange(1), default=20, show_default=True, help="Cells of each of nine fields.")
+def aggregate(plates: str, wells: int, cells: int) -> None:
+    """Measure what memory and time aggregate takes by the number of plates, on made-up tables.
+
+    First of all plates, then again after one of them has changed.
+    """
+    import tempfile
+
+    from lysoquant.benchmark.aggregating import Size, costs
+    from lysoquant.errors import InputError
+
+    counts = [int(word) for word in plates.split(",") if word.strip().isdigit()]
+    if not counts or len(counts) != len(plates.split(",")) or min(counts) < 1:
+        raise InputError(f"--plates is {plates!r}; expected whole numbers from 1 on, such as 1,4,16")
+    click.echo(f"{'plates':>7}{'regions':>12}{'MB':>8}{'s':>8}{'again MB':>10}{'again s':>9}")
+    with tempfile.TemporaryDirectory() as folder:
+        for cost in costs(Path(folder), counts, Size(wells=wells, cells=cells)):
+            first = f"{cost.plates:>7}{cost.n_regions:>12,}{cost.peak_mb:>8.0f}{cost.seconds:>8.1f}"
+            click.echo(f"{first}{cost.again_mb:>10.0f}{cost.again_seconds:>9.1f}")

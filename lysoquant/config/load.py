@@ -19,6 +19,7 @@ from lysoquant.config.text import one_of, shown
 from lysoquant.config.yaml_text import MAX_BYTES, Key, parse_yaml
 from lysoquant.convert.params import ConvertSettings, PlateSource
 from lysoquant.errors import ConfigError
+from lysoquant.files import open_file
 from lysoquant.layout import Layout
 from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import canonical_json
@@ -174,7 +175,7 @@ def _validated(value: object, *, name: str, lines: Mapping[Key, int]) -> Config:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             raw = handle.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(

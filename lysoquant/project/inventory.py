@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from lysoquant.config import Project
 from lysoquant.convert.params import ConvertSettings
-from lysoquant.errors import ConfigError, PlateError, StageError
+from lysoquant.errors import ConfigError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
 from lysoquant.record import UNREACHED, Json, digest_file, digest_json, is_whole_json, read_json, write_json
@@ -237,12 +237,7 @@ def _base(project: Project, plate: str) -> Path:
 
 def _name(path: Path, base: Path) -> str:
     path, base = Path(os.path.abspath(path)), Path(os.path.abspath(base))  # noqa: PTH100 - links must not be resolved
-    name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise PlateError(f"raw file {name!a}: its name is not UTF-8, which no table can hold; rename it") from None
-    return name
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
 
 
 class _Memory:

@@ -10,11 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, ask, why_not
+from slurm_cluster import Cluster, ask, cluster_or_skip
 from tiny_project import ROOT, edit_config, make_project
 
 TABLES = ("wells.csv", "conditions.csv", "statistics.csv")
@@ -32,14 +31,7 @@ def run_on_slurm(project: Path, *arguments: str) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    reason = why_not()
-    if find_spec("snakemake_executor_plugin_slurm") is None:
-        reason = "snakemake-executor-plugin-slurm is not installed"
-    if reason is not None:
-        if os.environ.get("LYSOQUANT_REQUIRE_SLURM") == "1":
-            pytest.fail(f"{reason}, and LYSOQUANT_REQUIRE_SLURM is 1")
-        pytest.skip(reason)
-    with Cluster() as running:
+    with cluster_or_skip("snakemake_executor_plugin_slurm", "snakemake-executor-plugin-slurm") as running:
         yield running
 
 

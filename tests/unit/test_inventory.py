@@ -20,6 +20,7 @@ from lysoquant.errors import PlateError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.inventory import (
     PlateInventory,
+    look_at_plate,
     plan_project,
     prune,
     raw_files,
@@ -267,7 +268,11 @@ def test_a_link_has_its_own_name_and_not_that_of_its_target(layout: Layout, raw:
     assert "B02_L.tif" in tokens(layout)
 
 
-def test_a_file_name_that_is_not_utf8_is_one_line(project: Callable[..., Project], raw: Path) -> None:
+def test_a_file_name_that_is_not_utf8_costs_its_field(project: Callable[..., Project], raw: Path) -> None:
     (raw / "B02_L.tif").rename(raw / os.fsdecode(b"\xff_B02_L.tif"))
-    with pytest.raises(PlateError, match=r"is not UTF-8, which no table can hold; rename it"):
-        plan_project(project(), refresh=True)
+    plan_project(project(), refresh=True)
+    description = look_at_plate(project(), "P").description
+    assert [bool(description.wells[well][0].problems) for well in ("B02", "B03")] == [True, False]
+    (note,) = (note for note in description.notes if "UTF-8" in note)
+    assert "?_B02_L.tif" in note
+    assert note.isprintable()

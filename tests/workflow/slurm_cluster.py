@@ -11,10 +11,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 ETC = Path("/etc/slurm")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
@@ -77,6 +81,20 @@ def why_not() -> str | None:
     if (ETC / "slurm.conf").exists():
         return f"{ETC / 'slurm.conf'} is there: this host belongs to a cluster"
     return None
+
+
+@contextmanager
+def cluster_or_skip(module: str, package: str) -> Iterator[Cluster]:
+    """A running SLURM; without one, or without the module, the test is skipped, or fails where one is required."""
+    reason = why_not()
+    if find_spec(module) is None:
+        reason = f"{package} is not installed"
+    if reason is not None:
+        if os.environ.get("LYSOQUANT_REQUIRE_SLURM") == "1":
+            pytest.fail(f"{reason}, and LYSOQUANT_REQUIRE_SLURM is 1")
+        pytest.skip(reason)
+    with Cluster() as running:
+        yield running
 
 
 class Cluster:

@@ -11,6 +11,7 @@ rule aggregate:
         plan.path(layout.log("aggregate", "aggregate")),
     conda:
         "../../envs/cpu.yaml"
+    threads: 8
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
@@ -19,4 +20,4 @@ rule aggregate:
         source=source_digest("aggregate"),
     shell:
         "lysoquant aggregate . --settings {params.settings:q}"
-        " --record {output.record:q} > {log:q} 2>&1"
+        " --record {output.record:q} --cores {threads} > {log:q} 2>&1"
