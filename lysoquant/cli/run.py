@@ -12,8 +12,9 @@ from pathlib import Path
 import click
 
 from lysoquant.cli.stages import open_project, project_argument
+from lysoquant.cli.storage import nearly_full, storage_named
 from lysoquant.config import Project
-from lysoquant.errors import InputError
+from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import Plan
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
@@ -68,7 +69,7 @@ def run(
     loaded = cut_by_profile(open_project(project), profile_folder(profile))
     wells: Sequence[PilotWell] = ()
     # The lock comes first: even a dry run brings the raw records up to date.
-    with _ends_when_terminated(), only_run(loaded.layout) as lock:
+    with _ends_when_terminated(), storage_named(loaded.layout), only_run(loaded.layout) as lock:
         if not unlock:
             check_model(loaded)
             # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.
@@ -79,16 +80,20 @@ def run(
                 plan = plan_pilot(loaded, pilot_text(wells), refresh=False)
             if not dry_run:
                 _check(plan, profile, snakemake_arguments)
-        run_workflow(
-            loaded,
-            cores=cores,
-            profile=profile,
-            dry_run=dry_run,
-            unlock=unlock,
-            more=snakemake_arguments,
-            held=[lock],
-            pilot=pilot_text(wells) or None,
-        )
+        try:
+            run_workflow(
+                loaded,
+                cores=cores,
+                profile=profile,
+                dry_run=dry_run,
+                unlock=unlock,
+                more=snakemake_arguments,
+                held=[lock],
+                pilot=pilot_text(wells) or None,
+            )
+        except StageError as error:
+            # Jobs on a full disk can't even write their logs.
+            raise StageError("\n".join(filter(None, [str(error), nearly_full(loaded.layout)]))) from error
     if dry_run or unlock:
         return
     layout = plan.project.layout

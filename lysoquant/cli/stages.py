@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from lysoquant.cli.storage import storage_named
 from lysoquant.config import Project, load_project, parse_settings
 from lysoquant.errors import InputError
 from lysoquant.project.batches import Plan, choose_wells, plate_rows
@@ -155,9 +156,8 @@ def open_project(path: Path) -> Project:
     return load_project(path.absolute())
 
 
-def open_plan(path: Path, *, pilot: str | None, refresh: bool) -> Plan:
+def open_plan(project: Project, *, pilot: str | None, refresh: bool) -> Plan:
     """The jobs of a project, or of a pilot on some of its wells (``PLATE/WELL,...``)."""
-    project = open_project(path)
     return plan_pilot(project, pilot, refresh=refresh) if pilot else plan_project(project, refresh=refresh)
 
 
@@ -183,7 +183,7 @@ def _jobs(plan: Plan, stage: str, *, plate: str | None, wells: str | None, recor
 
 def _run_jobs(
     stage: str,
-    path: Path,
+    project: Project,
     *,
     plate: str | None,
     wells: str | None,
@@ -192,7 +192,7 @@ def _run_jobs(
     pilot: str | None,
     cores: int,
 ) -> None:
-    plan = open_plan(path, pilot=pilot, refresh=record is None)
+    plan = open_plan(project, pilot=pilot, refresh=record is None)
     project = plan.project
     jobs = list(_jobs(plan, stage, plate=plate, wells=wells, record=record))
     if stage == "convert" and record is None:
@@ -233,12 +233,16 @@ def _batch_command(stage: str) -> click.Command:
         cores: int,
         plate_metadata: bool = False,
     ) -> None:
-        if plate_metadata:
-            if plate is None:
-                raise InputError("--plate-metadata needs --plate")
-            write_plate_metadata(open_project(project), plate=plate, settings=settings)
-            return
-        _run_jobs(stage, project, plate=plate, wells=wells, settings=settings, record=record, pilot=pilot, cores=cores)
+        loaded = open_project(project)
+        with storage_named(loaded.layout):
+            if plate_metadata:
+                if plate is None:
+                    raise InputError("--plate-metadata needs --plate")
+                write_plate_metadata(loaded, plate=plate, settings=settings)
+                return
+            _run_jobs(
+                stage, loaded, plate=plate, wells=wells, settings=settings, record=record, pilot=pilot, cores=cores
+            )
 
     options: list[Callable[[Any], Any]] = [
         project_argument,
@@ -257,8 +261,10 @@ def _batch_command(stage: str) -> click.Command:
 
 def _project_command(stage: str) -> click.Command:
     def command(*, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int = 1) -> None:
-        plan = open_plan(project, pilot=pilot, refresh=record is None)
-        run_project_stage(stage, project=plan.project, plan=plan, record=record, settings=settings, cores=cores)
+        loaded = open_project(project)
+        with storage_named(loaded.layout):
+            plan = open_plan(loaded, pilot=pilot, refresh=record is None)
+            run_project_stage(stage, project=plan.project, plan=plan, record=record, settings=settings, cores=cores)
 
     options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option, pilot_option]
     return _command(stage, command, [*options, cores_option] if stage == "aggregate" else options, _PROJECT_HELP)

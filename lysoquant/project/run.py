@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,8 +35,9 @@ from lysoquant.project.slurm import (
     mark_ended,
     status_arguments,
     uses_slurm,
+    was_killed,
 )
-from lysoquant.vocabulary import STAGES
+from lysoquant.vocabulary import BATCH_STAGES, STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
 
@@ -54,9 +55,13 @@ TABLE_COLUMNS: Final = (
 )
 """Columns of ``wells.csv`` that are shown after a run."""
 
+_ONCE: Final = frozenset(STAGES) - frozenset(BATCH_STAGES)
+"""Stages whose jobs have no wildcards."""
+
 _TAIL_LINES: Final = 15
 _CORES_OF_A_CLUSTER: Final = "100000"
 _PATIENCE_S: Final = 5.0
+_LOCK_DELAY_S: Final = 60.0
 
 
 def workflow_folder() -> Path:
@@ -244,12 +249,15 @@ class Follower:
     def _on_failure(self, rule: str) -> None:
         self._job, self._failure = None, Failure(rule)
 
-    def _on_jobid(self, number: str) -> None:
+    def _on_jobid(self, number: str) -> str | None:
         if self._failure is not None:
             job = self.running.pop(number, None)
             self._failure.rule = job.title if job else self._failure.rule
         elif self._job is not None:
             self.running[number] = self._job
+            if self._job.rule in _ONCE:
+                return f"started {self._job.rule}"
+        return None
 
     def _on_wildcards(self, text: str) -> str | None:
         if self._job is None:
@@ -496,20 +504,29 @@ def run_workflow(
     try:
         follow(command, log=log, project=layout.project, held=held)
     finally:
-        mark_ended(log)
+        with suppress(OSError):  # on a full disk; what is wrong has been said
+            mark_ended(log)
+
+
+def _has_only_locks_of(log: Path, project: Path) -> bool:
+    """Whether Snakemake's lock is of the time of that log; plain Snakemake may have been started after it."""
+    times = [path.stat().st_mtime for path in (project / ".snakemake" / "locks").glob("*.lock")]
+    return bool(times) and max(times) < log.stat().st_mtime + _LOCK_DELAY_S
 
 
 def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Sequence[int]) -> None:
     """Cancel the jobs that a killed run left on SLURM, and remove its lock.
 
-    Only a run that holds the project may do this: then the other one is known to be dead.
+    Only a run that holds the project may do this: then the other one, and its Snakemake, are known to be dead.
     """
     name = killed_run(log)
-    if name is None:
+    if name is not None:
+        said = f"{cancel_jobs(name)} of its jobs were left on SLURM"
+    elif was_killed(log) and _has_only_locks_of(log, project):
+        said = "its lock is removed"
+    else:
         return
-    print(
-        f"run: the last run was killed; {cancel_jobs(name)} of its jobs were left on SLURM", file=sys.stderr, flush=True
-    )
+    print(f"run: the last run was killed; {said}", file=sys.stderr, flush=True)
     command = snakemake_command(project, cores=None, profile=profile, dry_run=False, unlock=True)
     finished = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=held)
     if finished.returncode:

@@ -189,17 +189,18 @@ def killed_run(log: Path) -> str | None:
     log : pathlib.Path
         All that Snakemake said in that run.
     """
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = _RUN_ID.search(text)
-    return found[1] if found and _ENDED not in text else None
+    found = _RUN_ID.search(log.read_text(encoding="utf-8", errors="replace")) if was_killed(log) else None
+    return found[1] if found else None
+
+
+def was_killed(log: Path) -> bool:
+    """Whether the last run left a log and not its end."""
+    return log.is_file() and _ENDED not in log.read_text(encoding="utf-8", errors="replace")
 
 
 def mark_ended(log: Path) -> None:
-    """Say at the end of the log of a run on SLURM that it ended, well or not, and was not killed."""
-    if killed_run(log) is not None:
+    """Say at the end of the log of a run that it ended, well or not, and was not killed."""
+    if was_killed(log):
         with log.open("a", encoding="utf-8") as text:
             text.write(f"{_ENDED}\n")
 
