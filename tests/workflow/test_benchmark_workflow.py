@@ -35,7 +35,7 @@ def test_a_dry_run_of_384_wells_has_164_jobs(plate: Path) -> None:
     assert cost.cpu_seconds > 0
 
 
-@pytest.mark.parametrize(("profile", "jobs"), [("default", (48, 48, 32, 32)), ("slurm", (16, 16, 32, 24))])
+@pytest.mark.parametrize(("profile", "jobs"), [("default", (48, 48, 32, 32)), ("slurm", (16, 16, 32, 16))])
 def test_a_profile_says_how_many_jobs_a_plate_is(plate: Path, profile: str, jobs: tuple[int, ...]) -> None:
     project = cut_by_profile(load_project(plate), profile_folder(profile))
     plan = plan_project(project, refresh=True)

@@ -132,11 +132,11 @@ def test_the_plate_map_is_an_input_of_aggregate(copy: Path, why: Ask) -> None:
 
 def test_a_deleted_output_is_told(copy: Path, why: Ask) -> None:
     shutil.rmtree(copy / "results/P/P.zarr/B/04/0/labels/endolysosomes")
-    (copy / "results/tables/cells.parquet").unlink()
+    (copy / "results/tables/wells.csv").unlink()
     assert why(copy) == [
         ("segment", "P: B04", "output missing: P/P.zarr/B/04/0/labels/endolysosomes"),
         ("measure", "P: B04", "follows segment"),
-        ("aggregate", "the project", "output missing: tables/cells.parquet; follows measure"),
+        ("aggregate", "the project", "output missing: tables/wells.csv; follows measure"),
         AFTER_MEASURE[1],
     ]
 
