@@ -6,23 +6,35 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from lysoquant.vocabulary import RAW_FORMATS, RawFormat
+
 if TYPE_CHECKING:
+    from lysoquant.io.raw.select import TimeChoice, ZChoice
     from lysoquant.project.init import Initialised
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def _z(context: click.Context, parameter: click.Parameter, value: str) -> Literal["projection"] | int:
-    if value == "projection":
-        return "projection"
+def _z(context: click.Context, parameter: click.Parameter, value: str) -> ZChoice:
+    for word in ("projection", "max", "sharpest", "each"):
+        if value == word:
+            return word
+    return _number(value, "projection, max, sharpest, each or a plane number from 1")
+
+
+def _timepoint(context: click.Context, parameter: click.Parameter, value: str) -> TimeChoice:
+    return "each" if value == "each" else _number(value, "each or a time point from 1")
+
+
+def _number(value: str, expected: str) -> int:
     if re.fullmatch("[1-9][0-9]{0,5}", value):
         return int(value)
-    raise click.BadParameter(f"{value!r}: expected 'projection' or a plane number from 1")
+    raise click.BadParameter(f"{value!r}: expected {expected}")
 
 
 def _pixel_size(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -40,7 +52,7 @@ def _pixel_size(context: click.Context, parameter: click.Parameter, value: float
 @click.option("--no-nucleus", is_flag=True, help="The plate has no nuclei: each field counts as one cell.")
 @click.option("--plate-map", type=_FILE, metavar="CSV", help="Sheet with well, condition, replicate, control.")
 @click.option(
-    "--format", "format_", type=click.Choice(["imagexpress", "tiff"]), help="Reader, if it is not to be told by itself."
+    "--format", "format_", type=click.Choice(RAW_FORMATS), help="Reader, if it is not to be told by the content."
 )
 @click.option(
     "--pattern",
@@ -57,9 +69,13 @@ def _pixel_size(context: click.Context, parameter: click.Parameter, value: float
 )
 @click.option("--plate-name", metavar="NAME", help="Name of the plate in the project.")
 @click.option(
-    "--z", callback=_z, default="projection", show_default=True, help="'projection', or a plane number from 1."
+    "--z",
+    callback=_z,
+    default="projection",
+    show_default=True,
+    help="Z planes: projection (the instrument's own), max, sharpest, each, or a plane number from 1.",
 )
-@click.option("--timepoint", type=click.IntRange(min=1), default=1, show_default=True, help="Time point to analyse.")
+@click.option("--timepoint", callback=_timepoint, default="1", show_default=True, help="Time point from 1, or each.")
 def init(
     *,
     raw_plate: Path,
@@ -69,13 +85,13 @@ def init(
     nucleus: str | None,
     no_nucleus: bool,
     plate_map: Path | None,
-    format_: Literal["imagexpress", "tiff"] | None,
+    format_: RawFormat | None,
     pattern: str | None,
     channel_names: str | None,
     pixel_size_um: float | None,
     plate_name: str | None,
-    z: Literal["projection"] | int,
-    timepoint: int,
+    z: ZChoice,
+    timepoint: TimeChoice,
 ) -> None:
     """Make a project of RAW_PLATE: read its metadata, name its channels, write the configuration.
 

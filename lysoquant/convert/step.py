@@ -17,6 +17,7 @@ from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, sta
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
+from lysoquant.convert.stack import max_projection, ring_sharpness
 from lysoquant.errors import FieldError, PlateError, StageError
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
@@ -168,6 +169,7 @@ class _Image:
     planes: npt.NDArray[Any]
     pixel_size_um: float
     report: Json
+    z: Mapping[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class _Batch:
     def convert_well(self, well: str) -> WellOutcome:
         files = _Files(self.layout)
         outcome = WellOutcome(digest="", counts={"fields": 0, "planes": 0})
-        contents = []
+        contents, origins = [], []
         for index, position in enumerate(positions(self.described, well)):
             image = self._read(well, index, position, files)
             target = self.store.field(well, index)
@@ -191,10 +193,12 @@ class _Batch:
             contents.append([digest_array(image.planes), None if _is_nan(image) else image.pixel_size_um])
             outcome.wrote.append(self.layout.relative(target.path))
             outcome.fields.append(image.report)
+            origins.append(_origin(position, image))
             outcome.counts["fields"] += 1
             outcome.counts["planes"] += len(image.planes)
         outcome.digest = self._digest(contents)
         outcome.read = files.read
+        outcome.extra = {"origins": origins}
         return outcome
 
     def _read(self, well: str, index: int, position: Field, files: _Files) -> _Image:
@@ -205,21 +209,53 @@ class _Batch:
             report = failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
         empty = np.zeros((len(self.described.channels), *self.described.shape), dtype=np.uint16)
         size = self.settings.source.pixel_size_um or self.described.pixel_size_um or math.nan
-        return _Image(planes=empty, pixel_size_um=size, report=report)
+        return _Image(planes=empty, pixel_size_um=size, report=report, z={})
 
     def _read_good(self, index: int, position: Field, files: _Files) -> _Image:
         if position.problems:
             raise FieldError("; ".join(position.problems))
         ordered = {channel: position.planes[channel] for channel in self.described.channels}
-        planes = stack_planes({channel: files.plane(plane) for channel, plane in ordered.items()})
+        if position.reduction == "sharpest":
+            ordered = self._sharpest(ordered, files)
+        planes = stack_planes(
+            {channel: max_projection(map(files.plane, stack.values())) for channel, stack in ordered.items()}
+        )
         # By path: files of different channels may have the same name in different folders.
         source = self.layout.project / self.settings.source.path
         size = field_pixel_size_um(
             configured=self.settings.source.pixel_size_um,
-            in_files={relative(plane.path, source): files.pixel_size_um(plane.path) for plane in ordered.values()},
+            in_files={
+                relative(plane.path, source): files.pixel_size_um(plane.path)
+                for stack in ordered.values()
+                for plane in stack.values()
+            },
             in_plate=self.described.pixel_size_um,
         )
-        return _Image(planes=planes, pixel_size_um=size, report=_judge(index, planes, size, self.settings.params))
+        return _Image(
+            planes=planes,
+            pixel_size_um=size,
+            report=_judge(index, planes, size, self.settings.params),
+            z={channel: list(stack) for channel, stack in ordered.items()},
+        )
+
+    def _sharpest(self, stacks: Mapping[str, Mapping[int, Plane]], files: _Files) -> dict[str, Mapping[int, Plane]]:
+        """The same plane of every channel that has several: the sharpest of the lysosome channel."""
+        lysosome = self.settings.lysosome or ""
+        if lysosome not in stacks:
+            raise FieldError(f"no channel {lysosome!r} to choose the sharpest plane by; correct channels.lysosome")
+        deep = {channel: stack for channel, stack in stacks.items() if len(stack) > 1}
+        if not deep:
+            return dict(stacks)
+        if lysosome not in deep:
+            raise FieldError(
+                f"channel {lysosome!r} has a single Z plane, which can't tell the sharpest of {next(iter(deep))!r};"
+                " set convert.z to max or to a plane number"
+            )
+        common = [number for number in stacks[lysosome] if all(number in stack for stack in deep.values())]
+        if not common:
+            raise FieldError("no Z plane was acquired in every channel; set convert.z to max")
+        best = max(common, key=lambda number: ring_sharpness(files.plane(stacks[lysosome][number])))
+        return {channel: {best: stack[best]} if channel in deep else stack for channel, stack in stacks.items()}
 
     def _write(self, target: FieldStore, position: Field, image: _Image) -> None:
         params = self.settings.params
@@ -230,7 +266,7 @@ class _Batch:
             levels=params.pyramid_levels,
             chunk_px=params.chunk_px,
             attributes={
-                "name": position.name,
+                **_origin(position, image),
                 "status": image.report["status"],
                 "reasons": image.report["reasons"],
             },
@@ -313,6 +349,16 @@ def _judge(index: int, planes: npt.NDArray[Any], pixel_size_um: float, params: C
             f"{params.max_saturated_fraction:.2%}; image with less light or exposure"
         )
     return field_report(index, status=FLAGGED if reasons else OK, reasons=reasons, **values)
+
+
+def _origin(position: Field, image: _Image) -> Json:
+    """What a field is in the raw plate: position, time point, and the Z planes by channel (0: the instrument's)."""
+    return {
+        "name": position.name,
+        "timepoint": position.timepoint,
+        "z": dict(image.z),
+        "reduction": position.reduction,
+    }
 
 
 def _rounded(value: float) -> float:

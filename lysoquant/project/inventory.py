@@ -301,15 +301,9 @@ def _raw_record(
 
 
 def _fields_digest(description: RawPlate, base: Path, well: str) -> str:
-    fields = [
-        {
-            "name": field.name,
-            "planes": {label: [_name(plane.path, base), plane.index] for label, plane in field.planes.items()},
-            "problems": list(field.problems),
-        }
-        for field in description.wells[well]
-    ]
-    return digest_json(fields)
+    from lysoquant.convert.describe import fields_json
+
+    return digest_json(fields_json(description.wells[well], name_of=lambda path: _name(path, base)))
 
 
 def _raw_records(layout: Layout, plate: str) -> list[Json]:

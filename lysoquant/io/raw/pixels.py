@@ -141,6 +141,21 @@ def file_pixel_size_um(path: Path) -> float | None:
         return _pixel_size_um(tif, xml)
 
 
+def wavelength_name(path: Path) -> str | None:
+    """Name of the illumination that a MetaSeries file gives (``DAPI``); None where it gives none.
+
+    Raises
+    ------
+    FieldError
+        If the file is gone or unreadable.
+    """
+    with _opened(path) as (tif, xml):
+        if xml is None or not tif.is_metaseries:
+            return None
+        names = [prop.get("value", "") for prop in xml.iter("prop") if prop.get("id") == "_IllumSetting_"]
+        return clean_label(names[0]) or None if names else None
+
+
 def shown(path: Path) -> str:
     """A file as messages name it: with its folder, without the way there, so that records stay the same elsewhere."""
     return printable("/".join(path.parts[-2:]))
