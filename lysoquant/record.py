@@ -117,12 +117,17 @@ def field_report(index: int, *, status: str = OK, reasons: Sequence[str] = (), *
 
 
 def merge_field_reports(reports: Iterable[Json]) -> Json:
-    """One report a field from those of several stages: worst status, all reasons, all values."""
+    """One report a field from those of several stages: worst status, all reasons, all values.
+
+    A reason that another repeats and continues is left out.
+    """
     merged: Json = {"status": OK, "reasons": []}
     for report in reports:
         merged |= {key: value for key, value in report.items() if key not in ("status", "reasons")}
         merged["status"] = max(merged["status"], report["status"], key=FIELD_STATUSES.index)
-        merged["reasons"] += [reason for reason in report["reasons"] if reason not in merged["reasons"]]
+        for reason in report["reasons"]:
+            if not any(other.startswith(reason) for other in merged["reasons"]):
+                merged["reasons"] = [other for other in merged["reasons"] if not reason.startswith(other)] + [reason]
     return merged
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from lysoquant.errors import ConfigError
 from lysoquant.vocabulary import RAW_FORMATS, RawFormat
 
 if TYPE_CHECKING:
+    from lysoquant.io.raw.description import RawPlate
     from lysoquant.io.raw.select import TimeChoice, ZChoice
     from lysoquant.project.init import Initialised
 
@@ -99,22 +102,30 @@ def init(
     """
     from lysoquant.project.init import initialise
 
-    made = initialise(
-        raw=raw_plate,
-        project=project,
-        lysosome=lysosome,
-        cargo=cargo,
-        nucleus=nucleus,
-        no_nucleus=no_nucleus,
-        plate_map=plate_map,
-        format=format_,
-        pattern=pattern,
-        channel_names=channel_names,
-        pixel_size_um=pixel_size_um,
-        plate_name=plate_name,
-        z=z,
-        timepoint=timepoint,
-    )
+    described: list[RawPlate] = []
+    try:
+        made = initialise(
+            raw=raw_plate,
+            project=project,
+            lysosome=lysosome,
+            cargo=cargo,
+            nucleus=nucleus,
+            no_nucleus=no_nucleus,
+            plate_map=plate_map,
+            format=format_,
+            pattern=pattern,
+            channel_names=channel_names,
+            pixel_size_um=pixel_size_um,
+            plate_name=plate_name,
+            z=z,
+            timepoint=timepoint,
+            on_described=described.append,
+        )
+    except ConfigError:
+        # What was found helps to put right what is wrong.
+        for raw in described:
+            click.echo(_printable(_plate_lines(raw, raw_plate, roles={}) + _note_lines(raw.notes)))
+        raise
     click.echo(describe_project(made))
 
 
@@ -122,28 +133,52 @@ def describe_project(made: Initialised) -> str:
     """What was found and written, and the next command, for a person."""
     from lysoquant.units import pixel_size_verdict
 
-    raw = made.raw
     roles = {label: role for role, label in made.config.channels.by_role().items()}
-    channels = [f"{label} ({roles[label]})" if label in roles else f"{label} (not used)" for label in raw.channels]
     verdict = pixel_size_verdict(made.pixel_size_um) or "inside the tested range"
     lines = [
-        f"plate       {made.source.plate} ({raw.format}, {raw.n_rows} x {raw.n_columns} wells)",
-        f"raw data    {made.source.path}",
-        f"wells       {len(raw.wells)} with images, {_fields(made)}",
-        f"image       {raw.shape[0]} x {raw.shape[1]} pixels (y, x)",
-        f"channels    {', '.join(channels)}",
+        *_plate_lines(made.raw, made.project / made.source.path, roles=roles, name=made.source.plate),
         f"pixel size  {made.pixel_size_um:g} um ({verdict})",
-        *(f"note        {note}" for note in made.notes),
+        *_note_lines(made.notes),
         f"written     {', '.join(str(path) for path in made.written)}",
         f"next        look through {made.written[0]} and {made.written[2]}, then",
         f"            lysoquant run {shlex.quote(str(made.project))}",
     ]
+    return _printable(lines)
+
+
+def _plate_lines(raw: RawPlate, path: Path, *, roles: Mapping[str, str], name: str | None = None) -> list[str]:
+    """What a raw plate is; channels with their roles where these are settled."""
+    from lysoquant.io.raw.select import numbers_text, plane_names
+
+    channels = [f"{label} ({roles.get(label, 'not used')})" if roles else label for label in raw.channels]
+    files = sorted({file for well in raw.wells for file in raw.files(well)})
+    first = f", such as {files[0].relative_to(path) if files[0].is_relative_to(path) else files[0]}" if files else ""
+    size = f"{raw.pixel_size_um:g} um" if raw.pixel_size_um is not None else "not in the plate's metadata"
+    return [
+        f"plate       {raw.name if name is None else name} ({raw.format}, {raw.n_rows} x {raw.n_columns} wells)",
+        *([f"seen        {raw.seen}"] if raw.seen else []),
+        f"raw data    {path}",
+        f"pixels      in {len(files)} file{'s' * (len(files) != 1)}{first}",
+        f"wells       {len(raw.wells)} with images, {_fields(raw)}",
+        f"image       {raw.shape[0]} x {raw.shape[1]} pixels (y, x)",
+        f"channels    {', '.join(channels)}",
+        f"z           {plane_names(raw.z_planes)}",
+        f"time points {numbers_text(raw.timepoints)}",
+        *([] if roles else [f"pixel size  {size}"]),
+    ]
+
+
+def _note_lines(notes: Sequence[str]) -> list[str]:
+    return [f"note        {note}" for note in notes]
+
+
+def _printable(lines: Sequence[str]) -> str:
     # Labels and notes come from the instrument's files: no control character of theirs reaches the terminal.
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
-def _fields(made: Initialised) -> str:
-    counts = sorted(Counter(len(fields) for fields in made.raw.wells.values()))
-    total = sum(len(fields) for fields in made.raw.wells.values())
+def _fields(raw: RawPlate) -> str:
+    counts = sorted(Counter(len(fields) for fields in raw.wells.values()))
+    total = sum(len(fields) for fields in raw.wells.values())
     each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"{total} field{'s' * (total != 1)} ({each} a well)"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from lysoquant.errors import FieldError
+
+_LUMEN_SIGMA_PX: Final = 1.5
+"""Half a lumen's width: 0.1 to 0.2 um at the pixel sizes of the field."""
 
 
 def max_projection(planes: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -45,7 +48,26 @@ def _kind(plane: npt.NDArray[Any]) -> str:
     return "{} x {} {}".format(*plane.shape, plane.dtype.name)
 
 
-def ring_sharpness(image: npt.NDArray[Any]) -> float:
-    """How much sharp detail of the size of a limiting membrane a plane holds; compares planes of one stack."""
-    smooth = ndimage.gaussian_filter(np.sqrt(image, dtype=np.float32), 1.0)
-    return float(ndimage.laplace(smooth).var(dtype=np.float64))
+def lumen_score(image: npt.NDArray[Any]) -> float:
+    """How many and how clear dark lumens between bright membranes a plane shows; compares planes of one stack.
+
+    Parameters
+    ----------
+    image : (Y, X) array
+        Grey values of the lysosome channel.
+
+    Returns
+    -------
+    float
+        Mean square of the valleys: of the Laplacian of Gaussian, where it is positive, of the square roots.
+
+    Notes
+    -----
+    A membrane that is cut through the lumen encloses a dark spot, one that is cut at its cap is a bright disc, and one
+    out of focus is a haze. Square roots make the photon noise of all planes equal and keep a few bright clumps from
+    outvoting many dim rings. :func:`lysoquant.convert.quality.focus_score` is of no use here: it is divided by the
+    image's variance, and where nothing is in focus noise is all of that, so that it is highest far out of focus.
+    """
+    valleys = ndimage.gaussian_laplace(np.sqrt(image, dtype=np.float32), _LUMEN_SIGMA_PX)
+    np.maximum(valleys, 0, out=valleys)
+    return float(np.mean(np.square(valleys, out=valleys), dtype=np.float64))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, stack_planes
+from lysoquant.convert.checks import field_pixel_size_um, stack_planes
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
-from lysoquant.convert.stack import max_projection, ring_sharpness
+from lysoquant.convert.stack import lumen_score, max_projection
 from lysoquant.errors import FieldError, PlateError, StageError
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
@@ -33,8 +36,10 @@ from lysoquant.record import (
     field_report,
     read_json,
     run_batch,
+    versions,
     write_json,
 )
+from lysoquant.units import pixel_size_verdict
 from lysoquant.vocabulary import FLAGGED, OK
 
 
@@ -54,14 +59,16 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
     -------
     dict
         What the raw plate is: ``channels``, ``wells`` (names of the fields by well), ``n_rows``, ``n_columns``,
-        ``pixel_size_um``, ``shape``, ``notes``. The same is left in ``records/convert/plate.json``, which is only
-        touched where it changes.
+        ``pixel_size_um``, ``shape``, ``notes``, ``files`` (identity of the files that several wells share, which are
+        so read once and not once a well), ``seconds``, ``versions``. The same is left in
+        ``records/convert/plate.json``, which is only touched where anything but the last two changes.
 
     Raises
     ------
     PlateError
         If the raw plate can't be described or the store's place is taken.
     """
+    started = time.perf_counter()
     described = describe_plate(layout=layout, settings=settings)
     wells = {well: positions(described, well) for well in described.wells}
     PlateStore.create(
@@ -86,9 +93,13 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
         "shape": list(described.shape),
         "ngff_version": settings.params.ngff_version,
         "notes": list(described.notes),
+        "files": _shared_files(layout, plate, described),
     }
-    if read_json(layout.plate_record(plate)) != record:
-        write_json(layout.plate_record(plate), record)
+    old = read_json(layout.plate_record(plate)) or {}
+    if {key: old.get(key) for key in record} == record:
+        return old
+    record |= {"seconds": round(time.perf_counter() - started, 6), "versions": versions()}
+    write_json(layout.plate_record(plate), record)
     return record
 
 
@@ -138,7 +149,10 @@ def run(
     described = describe_plate(layout=layout, settings=settings)
     store = _open_store(layout, plate, wells, described, settings.params)
     source = layout.project / settings.source.path
-    batch = _Batch(layout=layout, plate=plate, described=described, store=store, settings=settings)
+    identities = _Identities(layout, plate)
+    batch = _Batch(
+        layout=layout, plate=plate, described=described, store=store, settings=settings, identities=identities
+    )
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
         with ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
@@ -152,7 +166,7 @@ def run(
         parameters=settings.model_dump(mode="json"),
         inputs={
             well: {
-                "raw": _identity(described.files(well), source) if raw is None else raw[well],
+                "raw": _raw_inputs(described.files(well), source, identities) if raw is None else raw[well],
                 "description": description_digest(described, well, source),
             }
             for well in wells
@@ -181,9 +195,10 @@ class _Batch:
     described: RawPlate
     store: PlateStore
     settings: ConvertSettings
+    identities: _Identities
 
     def convert_well(self, well: str) -> WellOutcome:
-        files = _Files(self.layout)
+        files = _Files(self.identities)
         outcome = WellOutcome(digest="", counts={"fields": 0, "planes": 0})
         contents, origins = [], []
         for index, position in enumerate(positions(self.described, well)):
@@ -254,7 +269,7 @@ class _Batch:
         common = [number for number in stacks[lysosome] if all(number in stack for stack in deep.values())]
         if not common:
             raise FieldError("no Z plane was acquired in every channel; set convert.z to max")
-        best = max(common, key=lambda number: ring_sharpness(files.plane(stacks[lysosome][number])))
+        best = max(common, key=lambda number: lumen_score(files.plane(stacks[lysosome][number])))
         return {channel: {best: stack[best]} if channel in deep else stack for channel, stack in stacks.items()}
 
     def _write(self, target: FieldStore, position: Field, image: _Image) -> None:
@@ -286,36 +301,59 @@ class _Batch:
         )
 
 
+class _Identities:
+    """Identity of raw files, each hashed once a batch; those that wells share once a plate, by :func:`write_plate`."""
+
+    def __init__(self, layout: Layout, plate: str) -> None:
+        self._layout = layout
+        self._known: dict[str, Json] = {
+            entry["path"]: entry for entry in (read_json(layout.plate_record(plate)) or {}).get("files", ())
+        }
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def of(self, path: Path) -> Json | None:
+        """Path, size, time of change and SHA-256 of a file; None where it can't be read."""
+        name = self._layout.relative(path)
+        with self._locks[name]:
+            try:
+                status = path.stat()
+                known = self._known.get(name)
+                if known is None or [known["size"], known["mtime_ns"]] != [status.st_size, status.st_mtime_ns]:
+                    known = {
+                        "path": name,
+                        "size": status.st_size,
+                        "mtime_ns": status.st_mtime_ns,
+                        "sha256": digest_file(path),
+                    }
+                    self._known[name] = known
+            except OSError:  # the reader says what is wrong with it
+                return None
+        return known
+
+
 class _Files:
     """The raw files of a well, with the identity of each that was read."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, identities: _Identities) -> None:
+        self._identities = identities
         self.read: list[Json] = []
-        self._known: set[Path] = set()
+        self._seen: set[Path] = set()
         self.pixel_size_um = functools.cache(raw_io.file_pixel_size_um)
 
     def plane(self, plane: Plane) -> npt.NDArray[Any]:
-        self._identify(plane.path)
+        if plane.path not in self._seen:
+            self._seen.add(plane.path)
+            identity = self._identities.of(plane.path)
+            self.read += [] if identity is None else [identity]
         return raw_io.read_plane(plane)
 
-    def _identify(self, path: Path) -> None:
-        if path in self._known:
-            return
-        self._known.add(path)
-        try:
-            status = path.stat()
-            sha256 = digest_file(path)
-        except OSError:  # the reader says what is wrong with it
-            return
-        self.read.append(
-            {
-                "path": self._layout.relative(path),
-                "size": status.st_size,
-                "mtime_ns": status.st_mtime_ns,
-                "sha256": sha256,
-            }
-        )
+
+def _shared_files(layout: Layout, plate: str, described: RawPlate) -> list[Json]:
+    """Identity of the files that several wells lie in."""
+    wells_with = Counter(path for well in described.wells for path in described.files(well))
+    identities = _Identities(layout, plate)
+    found = (identities.of(path) for path, number in sorted(wells_with.items()) if number > 1)
+    return [identity for identity in found if identity is not None]
 
 
 def _open_store(
@@ -342,7 +380,7 @@ def _judge(index: int, planes: npt.NDArray[Any], pixel_size_um: float, params: C
     values = {"saturated_fraction": _rounded(saturated)}
     if scores:
         values["focus_score"] = _rounded(float(np.median(scores)))
-    reasons = [reason for reason in (pixel_size_reason(pixel_size_um),) if reason is not None]
+    reasons = [reason for reason in (pixel_size_verdict(pixel_size_um),) if reason is not None]
     if saturated > params.max_saturated_fraction:
         reasons.append(
             f"{saturated:.2%} of the pixels of a channel are saturated, expected at most "
@@ -370,12 +408,10 @@ def _is_nan(image: _Image) -> bool:
     return math.isnan(image.pixel_size_um)
 
 
-def _identity(files: Sequence[Path], source: Path) -> Json:
+def _raw_inputs(files: Sequence[Path], source: Path, identities: _Identities) -> Json:
     """Identity of a well's raw files by name, size and content."""
-    identity: Json = {}
-    for path in files:
-        try:
-            identity[relative(path, source)] = {"size": path.stat().st_size, "sha256": digest_file(path)}
-        except OSError:
-            identity[relative(path, source)] = None
-    return identity
+    found = {relative(path, source): identities.of(path) for path in files}
+    return {
+        name: None if identity is None else {"size": identity["size"], "sha256": identity["sha256"]}
+        for name, identity in found.items()
+    }

@@ -7,7 +7,7 @@ Stages may have batches of different sizes: a batch waits for every upstream bat
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -131,10 +131,13 @@ class Plan:
         The loaded project.
     n_fields : mapping of str to mapping of str to int
         For each plate and well the number of fields.
+    shared : mapping of str to mapping of str to str
+        For each plate the identities of the raw files that several wells lie in.
     """
 
     project: Project
     n_fields: Mapping[str, Mapping[str, int]]
+    shared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def plates(self) -> tuple[str, ...]:
@@ -214,8 +217,8 @@ class Plan:
         ]
 
     def plate_digest(self, plate: str) -> str:
-        """Digest of the plate's wells and their numbers of fields, which its metadata hold."""
-        return digest_json(dict(self.n_fields[plate]))
+        """Digest of what the plate's metadata hold: its wells, their numbers of fields, the files that they share."""
+        return digest_json([dict(self.n_fields[plate]), dict(self.shared.get(plate, {}))])
 
     @cached_property
     def model_sha256(self) -> str:

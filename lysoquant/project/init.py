@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -93,6 +93,7 @@ def initialise(
     plate_name: str | None = None,
     z: ZChoice = "projection",
     timepoint: TimeChoice = 1,
+    on_described: Callable[[RawPlate], None] = lambda plate: None,
 ) -> Initialised:
     """Describe a raw plate and write the project's ``config.yaml``, ``plates.tsv`` and ``wells.tsv``.
 
@@ -116,6 +117,8 @@ def initialise(
         Pixel size, where the metadata have none or a wrong one.
     plate_name : str, optional
         Name of the plate; otherwise its own, made safe.
+    on_described : callable, optional
+        Told what the plate is as soon as that is known, also where something else is wrong then.
 
     Raises
     ------
@@ -129,6 +132,7 @@ def initialise(
     _check_places(raw, project)
     names = [name.strip() for name in channel_names.split(";")] if channel_names is not None else None
     plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+    on_described(plate)
     _check_reader_flags(plate.format, pattern=pattern, channel_names=channel_names)
     name, name_notes = _plate_name(plate.name, plate_name)
     channels = settle_roles(plate.channels, lysosome=lysosome, cargo=cargo, nucleus=nucleus, no_nucleus=no_nucleus)

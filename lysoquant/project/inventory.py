@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,11 +40,14 @@ class PlateInventory:
         Raw files looked at.
     n_hashed : int
         Files that had to be read because their size or time of change differed from the last look.
+    shared : mapping of str to str
+        Tokens of the files that several wells lie in.
     """
 
     n_fields: Mapping[str, int]
     n_files: int
     n_hashed: int
+    shared: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_project(project: Project, *, refresh: bool) -> Plan:
@@ -64,7 +67,16 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
         If the records are to be trusted and there are none.
     """
     look = refresh_plate if refresh else recorded_plate
-    return Plan(project=project, n_fields={plate: look(project, plate).n_fields for plate in project.plates})
+    return plan_of(project, {plate: look(project, plate) for plate in project.plates})
+
+
+def plan_of(project: Project, inventories: Mapping[str, PlateInventory]) -> Plan:
+    """The jobs of a project whose plates have been looked at."""
+    return Plan(
+        project=project,
+        n_fields={plate: inventory.n_fields for plate, inventory in inventories.items()},
+        shared={plate: inventory.shared for plate, inventory in inventories.items()},
+    )
 
 
 def _require_channels(project: Project, plate: str, description: RawPlate) -> None:
@@ -121,10 +133,13 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
     description = _describe(project, plate)
     _require_channels(project, plate, description)
     memory = _Memory(layout, plate, base)
-    tokens: dict[str, dict[str, str]] = {
-        well: {_name(path, base): memory.identify(well, path) for path in description.files(well)}
-        for well in description.wells
-    }
+    files = {well: description.files(well) for well in description.wells}
+    wells_of: dict[Path, list[str]] = {}
+    for well, paths in files.items():
+        for path in paths:
+            wells_of.setdefault(path, []).append(well)
+    token_of = {path: memory.identify(wells, path) for path, wells in wells_of.items()}
+    tokens = {well: {_name(path, base): token_of[path] for path in paths} for well, paths in files.items()}
     size = project.config.execution.wells_per_job.convert
     records = {
         layout.raw_record(plate, batch.name): _raw_record(description, base, batch.wells, tokens)
@@ -134,6 +149,7 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
         n_fields={well: len(fields) for well, fields in description.wells.items()},
         n_files=len(memory.seen),
         n_hashed=memory.n_hashed,
+        shared=_shared(tokens),
     )
     records[_cache_file(layout, plate)] = {"files": memory.seen}
     return PlateLook(description=description, inventory=inventory, tokens=tokens, records=records)
@@ -155,9 +171,20 @@ def recorded_plate(project: Project, plate: str) -> PlateInventory:
         )
     return PlateInventory(
         n_fields={well: count for record in records for well, count in record["n_fields"].items()},
-        n_files=sum(len(files) for record in records for files in record["wells"].values()),
+        n_files=len({name for record in records for files in record["wells"].values() for name in files}),
         n_hashed=0,
+        shared=_shared({well: files for record in records for well, files in record["wells"].items()}),
     )
+
+
+def _shared(tokens: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Tokens of the files that several wells lie in."""
+    seen: set[str] = set()
+    shared: dict[str, str] = {}
+    for files in tokens.values():
+        shared |= {name: token for name, token in files.items() if name in seen}
+        seen |= files.keys()
+    return shared
 
 
 def raw_files(layout: Layout, plate: str, batch: str, wells: Sequence[str]) -> dict[str, Json]:
@@ -244,19 +271,19 @@ class _Memory:
         self.seen: dict[str, list[int | str]] = {}
         self.n_hashed = 0
 
-    def identify(self, well: str, path: Path) -> str:
-        """Token of a file of a well."""
+    def identify(self, wells: Sequence[str], path: Path) -> str:
+        """Token of a file that these wells lie in."""
         name = _name(path, self._base)
         try:
             status = path.stat()
         except OSError:
             return MISSING
         stat = [status.st_size, status.st_mtime_ns]
-        token = self._token(well, name, path, stat)
+        token = self._token(wells, name, path, stat)
         self.seen[name] = [*stat, token]
         return token
 
-    def _token(self, well: str, name: str, path: Path, stat: list[int]) -> str:
+    def _token(self, wells: Sequence[str], name: str, path: Path, stat: list[int]) -> str:
         new = f"{stat[0]}-{stat[1]}"
         *cached_stat, known = self._cache.get(name, (self._tokens.get(name, MISSING),))
         token = str(known)
@@ -264,7 +291,8 @@ class _Memory:
             return new
         if stat == cached_stat:
             return token
-        converted = self._converted_file(well, name, path)
+        found = (self._converted_file(well, name, path) for well in wells)
+        converted = next((entry for entry in found if entry is not None), None)
         if converted is None:
             return new
         if not cached_stat and stat == [converted["size"], converted["mtime_ns"]]:

@@ -77,7 +77,7 @@ def test_a_date_stays_text(tmp_path: Path) -> None:
         ),
         (
             "convert: {z: yes}",
-            "convert.z: found true, expected one of 'projection', 'max', 'sharpest', 'each' or a whole number, at least 1",
+            "found true, expected one of 'projection', 'max', 'sharpest', 'each' or a whole number, at least 1",
         ),
         (
             "convert: {z: 0}",

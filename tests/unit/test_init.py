@@ -20,7 +20,7 @@ LABELS = ("DAPI", "LAMP1-GFP", "SEC62 HA")
 
 
 def raw_plate(**changes: Any) -> RawPlate:
-    planes: Mapping[str, Plane] = {label: Plane(path=Path("x.tif")) for label in LABELS}
+    planes: Mapping[str, Mapping[int, Plane]] = {label: {1: Plane(path=Path("x.tif"))} for label in LABELS}
     wells = {well: [Field(name="s1", planes=planes), Field(name="s2", planes=planes)] for well in ("B02", "B03", "C10")}
     values: dict[str, Any] = {
         "name": "Plate_7",

@@ -448,7 +448,7 @@ def test_no_htd_two_htd_and_no_images(tmp_path: Path) -> None:
         describe(folder)
     with pytest.raises(PlateError, match=r"no image named like P1_B02_s1_w1\.TIF; give the folder that holds"):
         describe(tmp_path, format="imagexpress")
-    with pytest.raises(PlateError, match=r"no raw plate itself, but its subfolder 'plate' is \(MetaXpress plate"):
+    with pytest.raises(PlateError, match=r"not a raw plate itself, but its subfolder is: plate \(MetaXpress plate"):
         describe(tmp_path)
 
 

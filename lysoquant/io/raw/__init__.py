@@ -45,7 +45,7 @@ def describe(
         If the plate can't be described; the message says what was seen and what to give.
     """
     source = look_at(path)
-    reader, seen = find_reader(source, format)
+    reader, seen = find_reader(source, format, has_pattern=pattern is not None)
     acquisition = reader.describe(source, Options(pattern=pattern, channel_names=channel_names))
     unused = [name for name, value in (("pattern", pattern), ("channel_names", channel_names)) if value is not None]
     if unused and not reader.takes_options:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from lysoquant.errors import PlateError
 from lysoquant.io.raw.imagexpress import IMAGEXPRESS
-from lysoquant.io.raw.names import count_of, read_folder, some
+from lysoquant.io.raw.names import Folder, count_of, printable, read_folder, some
 from lysoquant.io.raw.reader import Reader, Source
 from lysoquant.io.raw.tiff import TIFF
 from lysoquant.vocabulary import RAW_FORMATS, RawFormat
@@ -20,13 +20,22 @@ READERS: Final[Mapping[RawFormat, Reader]] = {reader.name: reader for reader in 
 """
 
 
-def find_reader(source: Source, format: str | None) -> tuple[Reader, str]:
+_DEPTH: Final = 2
+"""So many levels of subfolders are looked at for plates where the folder itself is none."""
+
+_MOST_FOLDERS: Final = 50
+"""So many folders of a level."""
+
+
+def find_reader(source: Source, format: str | None, *, has_pattern: bool = False) -> tuple[Reader, str]:
     """The reader of a source, and by what it is recognised.
 
     Parameters
     ----------
     format : str or None
         The format's name where a person gave it; else it is found from the content.
+    has_pattern : bool
+        A person gave a pattern, by which a folder of folders may be one plate.
 
     Raises
     ------
@@ -39,6 +48,8 @@ def find_reader(source: Source, format: str | None) -> tuple[Reader, str]:
             raise PlateError(f"format {format!r} is not known; expected one of {', '.join(RAW_FORMATS)}")
         return reader, reader.recognise(source) or "format as given"
     found = recognised(source)
+    if found and found[0][0].is_fallback and not has_pattern:
+        _check_inside(source)
     if len(found) == 1:
         return found[0]
     if found:
@@ -63,17 +74,41 @@ def _nothing(source: Source) -> str:
     needs = "; ".join(f"{reader.title}: {reader.needs}" for reader in READERS.values())
     if source.file is not None:
         return f"{source.path}: not recognised as a raw plate; give one of: {needs}"
+    _check_inside(source)
     folder = source.folder
-    for name in folder.folders:
-        inside = recognised(Source(folder.path / name, read_folder(folder.path / name)))
-        if inside:
-            return (
-                f"{source.path}: no raw plate itself, but its subfolder {name!r} is ({inside[0][0].title});"
-                f" give that or another of {some(folder.folders)}"
-            )
     endings = Counter(Path(name).suffix.lower() or "no ending" for name in folder.files)
     seen = ", ".join(f"{number} {ending}" for ending, number in sorted(endings.items())[:5]) or "no files"
     return (
         f"{source.path}: not recognised as a raw plate ({seen}, {count_of(len(folder.folders), 'folder')});"
         f" give one of: {needs}"
     )
+
+
+def _check_inside(source: Source) -> None:
+    """Refuse a folder in whose subfolders plates lie.
+
+    Raises
+    ------
+    PlateError
+        Names them.
+    """
+    if source.file is not None:
+        return
+    found = [(folder, reader) for folder in _subfolders(source.folder, _DEPTH) for reader, _ in _own(folder)]
+    if found:
+        names = [printable(folder.path.relative_to(source.path).as_posix()) for folder, _ in found]
+        raise PlateError(
+            f"{source.path}: not a raw plate itself, but {'its subfolder is' if len(found) == 1 else 'subfolders are'}:"
+            f" {some(names)} ({found[0][1].title}); give {'that' if len(found) == 1 else 'one of them'}"
+        )
+
+
+def _own(folder: Folder) -> list[tuple[Reader, str]]:
+    return [entry for entry in recognised(Source(folder.path, folder)) if not entry[0].is_fallback]
+
+
+def _subfolders(folder: Folder, depth: int) -> Iterator[Folder]:
+    for name in folder.folders[:_MOST_FOLDERS] if depth else ():
+        inside = read_folder(folder.path / name)
+        yield inside
+        yield from _subfolders(inside, depth - 1)

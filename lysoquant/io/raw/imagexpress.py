@@ -289,6 +289,8 @@ def _stacks(found: _Found, htd: Htd, notes: list[str]) -> _Stacks:
         if image.step is None and outside == INSTRUMENT_PROJECTION:
             beside.add(image.key[2])
         stacks[image.key][image.time, outside if image.step is None else image.step].append(image)
+    if INSTRUMENT_PROJECTION in found.steps:
+        notes.append("ZStep_0 holds the instrument's projections")
     if beside:
         waves = _numbers(beside)
         notes.append(f"images beside the ZStep folders are taken as the instrument's projection: wave {waves}")

@@ -109,8 +109,8 @@ def _times(times: Sequence[int], timepoint: TimeChoice, notes: list[str]) -> Seq
         return times
     if timepoint not in times:
         raise PlateError(
-            f"time point {timepoint}: the plate has {_numbers(times) or 'none'}; set `convert.timepoint` to"
-            f" {'one of these' if len(times) > 1 else _numbers(times)}{' or to each' if len(times) > 1 else ''}"
+            f"time point {timepoint}: the plate has {numbers_text(times) or 'none'}; set `convert.timepoint` to"
+            f" {'one of these' if len(times) > 1 else numbers_text(times)}{' or to each' if len(times) > 1 else ''}"
         )
     if len(times) > 1:
         notes.append(f"{len(times)} time points: only time point {timepoint} is read (`convert.timepoint`)")
@@ -261,22 +261,23 @@ def _of(absent: Sequence[int], own: Mapping[tuple[int, int], Plane], time: int) 
         return ""
     if not any(at == time for at, _ in own):
         return f" at time point {time}"
-    return f" in {_plane_names(absent)}"
+    return f" in {plane_names(absent)}"
 
 
 def _choices(held: Mapping[str, Sequence[int]]) -> str:
-    return _plane_names(sorted({number for own in held.values() for number in own})) or "no Z planes"
+    return plane_names(sorted({number for own in held.values() for number in own})) or "no Z planes"
 
 
-def _plane_names(numbers: Sequence[int]) -> str:
+def plane_names(numbers: Sequence[int]) -> str:
+    """``Z planes 1 to 5 and the instrument's projection``."""
     stack = _stack(numbers)
-    parts = [f"Z plane{'s' if len(stack) > 1 else ''} {_numbers(stack)}"] if stack else []
+    parts = [f"Z plane{'s' if len(stack) > 1 else ''} {numbers_text(stack)}"] if stack else []
     if INSTRUMENT_PROJECTION in numbers:
         parts.append("the instrument's projection")
     return " and ".join(parts)
 
 
-def _numbers(numbers: Sequence[int]) -> str:
+def numbers_text(numbers: Sequence[int]) -> str:
     """``1 to 7`` or ``1, 3, 4``."""
     if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]} to {numbers[-1]}"
