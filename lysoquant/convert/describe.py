@@ -51,7 +51,9 @@ def fields_json(fields: Sequence[Field], *, name_of: Callable[[Path], str]) -> l
         {
             "name": field.name,
             "planes": {
-                channel: {str(number): [name_of(plane.path), plane.index] for number, plane in planes.items()}
+                channel: {
+                    str(number): [name_of(plane.path), plane.index, plane.page] for number, plane in planes.items()
+                }
                 for channel, planes in field.planes.items()
             },
             "reduction": field.reduction,

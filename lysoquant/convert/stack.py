@@ -59,7 +59,7 @@ def lumen_score(image: npt.NDArray[Any]) -> float:
     Returns
     -------
     float
-        Mean square of the valleys: of the Laplacian of Gaussian, where it is positive, of the square roots.
+        Mean depth of the valleys: of the Laplacian of Gaussian, where it is positive, of the square roots.
 
     Notes
     -----
@@ -69,5 +69,4 @@ def lumen_score(image: npt.NDArray[Any]) -> float:
     image's variance, and where nothing is in focus noise is all of that, so that it is highest far out of focus.
     """
     valleys = ndimage.gaussian_laplace(np.sqrt(image, dtype=np.float32), _LUMEN_SIGMA_PX)
-    np.maximum(valleys, 0, out=valleys)
-    return float(np.mean(np.square(valleys, out=valleys), dtype=np.float64))
+    return float(np.mean(np.maximum(valleys, 0, out=valleys), dtype=np.float64))

@@ -23,10 +23,13 @@ class Plane:
         The image file.
     index : tuple of int or None
         Index of the plane within the file's array, leading axes only (all but Y, X); None for a file of one plane.
+    page : int or None
+        Number of the page (IFD) in a TIFF whose metadata address pages and not axes; takes the place of `index`.
     """
 
     path: Path
     index: tuple[int, ...] | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True)
