@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -268,6 +269,82 @@ def test_a_wave_that_lacks_the_plane_asked_for_is_named(tmp_path: Path) -> None:
 def test_planes_and_time_points_are_counted_from_one(tmp_path: Path, settings: dict[str, int]) -> None:
     with pytest.raises(PlateError, match="counted from 1"):
         describe(make_plate(tmp_path, htd_text(), names_of()), **settings)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------ database folders
+
+GUIDS = (f"{number:08X}-3E85-4358-AE51-A465AF87386F" for number in itertools.count(0xD5F8F51A))
+
+
+def database(folder: Path, names: Iterable[str]) -> Path:
+    """A folder of the MetaXpress database: a GUID behind each name, a thumbnail beside each image, no .HTD file."""
+    for number, name in enumerate(names):
+        path = folder / f"{name}{next(GUIDS)}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wave = CALIBRATED.replace(
+            "</PlaneInfo>", f'<prop id="_IllumSetting_" type="string" value="{WAVES[name[-1]]}"/></PlaneInfo>'
+        )
+        pixels = np.arange(number, number + 48, dtype=np.uint16).reshape(6, 8)
+        tifffile.imwrite(path, pixels, description=wave, software="MetaSeries", metadata=None)
+        path.with_name(f"{Path(name).name}_thumb{next(GUIDS)}.tif").write_bytes(b"thumb")
+    return folder
+
+
+WAVES = {"1": "DAPI", "2": "FITC", "3": "Cy5", "4": "Texas Red"}
+
+
+def test_a_database_folder_of_mixed_stacks(tmp_path: Path) -> None:
+    """The layout of a mixed acquisition: two stacks with projections beside them, a projection alone, a plane alone."""
+    fields = [f"Projection-Mix_{well}_s{site}" for well in ("E07", "E08") for site in (1, 2)]
+    names = [f"{field}_w{wave}" for field in fields for wave in (1, 2, 3)]
+    names += [f"ZStep_{step}/{field}_w{wave}" for step in (1, 2, 10) for field in fields for wave in (1, 2)]
+    names += [f"ZStep_1/{field}_w4" for field in fields]
+    folder = database(tmp_path / "2023-02-21" / "1334", names)
+    plate = describe(folder)
+    assert plate.seen.endswith("a name of the MetaXpress database")
+    assert (plate.name, plate.channels) == ("Projection-Mix", ("DAPI", "FITC", "Cy5", "Texas Red"))
+    assert {well: [field.name for field in found] for well, found in plate.wells.items()} == {
+        "E07": ["s1", "s2"],
+        "E08": ["s1", "s2"],
+    }
+    assert (plate.z_planes, plate.timepoints, problems(plate)) == ((0, 1, 2, 10), (1,), [])
+    assert noted(plate, "40 thumbnails passed over")
+    assert noted(plate, "beside the ZStep folders are taken as the instrument's projection: wave 1, 2")
+    assert noted(plate, "no .HTD file")
+    numbers = {label: tuple(planes) for label, planes in plate.wells["E07"][0].planes.items()}
+    assert numbers == {"DAPI": (0,), "FITC": (0,), "Cy5": (1,), "Texas Red": (1,)}
+    stack = describe(folder, z="sharpest").wells["E08"][1]
+    assert {label: tuple(planes) for label, planes in stack.planes.items()} == {
+        "DAPI": (1, 2, 10),
+        "FITC": (1, 2, 10),
+        "Cy5": (1,),
+        "Texas Red": (1,),
+    }
+    assert {plane.path.parent.name for plane in stack.planes["DAPI"].values()} == {"ZStep_1", "ZStep_2", "ZStep_10"}
+
+
+def test_a_database_folder_of_time_points(tmp_path: Path) -> None:
+    names = [f"TimePoint_{time}/1well-3C_C07_s1_w{wave}" for time in (1, 2) for wave in (1, 2)]
+    folder = database(tmp_path / "1697", names)
+    each = describe(folder, timepoint="each")
+    assert [(field.name, field.timepoint) for field in each.wells["C07"]] == [("s1 t1", 1), ("s1 t2", 2)]
+    assert used(each, "C07", 1)["FITC"].startswith("TimePoint_2/1well-3C_C07_s1_w2")
+    with pytest.raises(PlateError, match=r"its subfolder is: 1697 \(MetaXpress plate"):
+        describe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "well", "site"),
+    [
+        ("240124d3_B05_s22A31C13E-3314-476F-B62C-5CDC65915F2B.tif", "B05", "s2"),
+        ("240124d3_B05_s151E1E486E-D339-44E8-9990-9A8894C2D5CA.tif", "B05", "s15"),
+        ("240124d3_D05_s2866465035-BBD2-4C57-BF9C-185859741902.tif", "D05", "s28"),
+        ("ABCD_A01_w5b71ae91c-75e6-426c-8b41-71a5693784e3.tif", "A01", "s1"),
+    ],
+)
+def test_a_guid_follows_a_number_without_a_sign_between(tmp_path: Path, name: str, well: str, site: str) -> None:
+    tifffile.imwrite(tmp_path / name, np.zeros((6, 8), np.uint16), metadata=None)
+    assert {w: [field.name for field in fields] for w, fields in describe(tmp_path).wells.items()} == {well: [site]}
 
 
 # ------------------------------------------------------------------------------------------------ what is missing

@@ -247,8 +247,10 @@ def test_listing_opens_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return tiff_file(path, **settings)
 
     monkeypatch.setattr(tifffile, "TiffFile", count_open)
-    describe(folder, pattern=PATTERN)
+    describe(folder, pattern=PATTERN, format="tiff")
     assert opened == ["B2_f0_GFP.tif"]
+    describe(folder, pattern=PATTERN)  # one more, to see whether it tells of a plate
+    assert opened == ["B2_f0_GFP.tif"] * 3
 
 
 def test_damaged_files_do_not_hide_the_others(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def find_reader(source: Source, format: str | None, *, has_pattern: bool = False
         reader = next((reader for name, reader in READERS.items() if name == format), None)
         if reader is None:
             raise PlateError(f"format {format!r} is not known; expected one of {', '.join(RAW_FORMATS)}")
-        return reader, reader.recognise(source) or "format as given"
+        return reader, "format as given"
     found = recognised(source)
     if found and found[0][0].is_fallback and not has_pattern:
         _check_inside(source)
@@ -95,7 +95,7 @@ def _check_inside(source: Source) -> None:
     """
     if source.file is not None:
         return
-    found = [(folder, reader) for folder in _subfolders(source.folder, _DEPTH) for reader, _ in _own(folder)]
+    found = list(_inside(source.folder, _DEPTH))
     if found:
         names = [printable(folder.path.relative_to(source.path).as_posix()) for folder, _ in found]
         raise PlateError(
@@ -104,12 +104,12 @@ def _check_inside(source: Source) -> None:
         )
 
 
-def _own(folder: Folder) -> list[tuple[Reader, str]]:
-    return [entry for entry in recognised(Source(folder.path, folder)) if not entry[0].is_fallback]
-
-
-def _subfolders(folder: Folder, depth: int) -> Iterator[Folder]:
+def _inside(folder: Folder, depth: int) -> Iterator[tuple[Folder, Reader]]:
+    """Folders below one that a reader recognises, without those inside them."""
     for name in folder.folders[:_MOST_FOLDERS] if depth else ():
         inside = read_folder(folder.path / name)
-        yield inside
-        yield from _subfolders(inside, depth - 1)
+        own = [reader for reader, _ in recognised(Source(inside.path, inside)) if not reader.is_fallback]
+        if own:
+            yield inside, own[0]
+        else:
+            yield from _inside(inside, depth - 1)

@@ -205,8 +205,13 @@ def _fields_at(acquisition: Acquisition, plan: _Plan, time: int, well: str, posi
         }
         try:
             planes = _planes(held, plan.z)
-        except PlateError as error:
-            problems.append(f"well {well} field {position.name}: {error}")
+        except PlateError:
+            problem = (
+                f"well {well} field {position.name}: has {_choices(held)} and not what `convert.z` asks for ({plan.z});"
+                " set it to max, sharpest or each"
+            )
+            yield Field(name=position.name, planes={}, problems=(*problems, problem), timepoint=time)
+            return
         if len(planes) == 1 and len(plan.planes) > 1:
             planes = [(f" z{min(min(numbers) for numbers in held.values())}", planes[0][1])] if held else planes
     for suffix, wanted in planes:
