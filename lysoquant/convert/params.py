@@ -37,7 +37,7 @@ class PlateSource(Params):
     path: str
     """The raw plate's folder (or one image file), absolute or relative to the project."""
     format: RawFormat
-    """imagexpress: MetaXpress export with its .HTD file; tiff: (OME-)TIFF files by `pattern`."""
+    """imagexpress: MetaXpress export or database folder; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
     pattern: str | None = None
     """tiff only: regular expression on file names with groups well (or row and column), field, channel, z, time."""
     pixel_size_um: Annotated[float, Field(gt=0)] | None = None

@@ -43,7 +43,7 @@ def convert(layout: Layout, settings: ConvertSettings) -> dict[str, Any]:
 
 
 def in_all(planes: list[int]) -> dict[str, list[int]]:
-    return {channel: planes for channel in CHANNELS}
+    return dict.fromkeys(CHANNELS, planes)
 
 
 def noise(seed: int, shape: tuple[int, int] = (64, 64)) -> np.ndarray:

@@ -321,8 +321,8 @@ def test_a_folder_that_is_no_plate_says_what_was_seen(tmp_path: Path) -> None:
         describe(tmp_path / "nowhere")
     with pytest.raises(PlateError, match=r"a\.nd2: not recognised as a raw plate; give one of: MetaXpress"):
         describe(tmp_path / "a.nd2")
-    with pytest.raises(PlateError, match="format 'czi' is not known; expected one of imagexpress, "):
-        describe(tmp_path, format="czi")
+    with pytest.raises(PlateError, match="format 'xyz' is not known; expected one of imagexpress, "):
+        describe(tmp_path, format="xyz")
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
