@@ -88,8 +88,8 @@ def test_a_stack_without_the_plane_asked_for_is_an_error_that_lists_the_choices(
     with pytest.raises(PlateError) as caught:
         select(plate, z="projection", timepoint=1)
     assert str(caught.value) == (
-        "channel 'lyso' has Z planes 1, 2, 3, 5 and no projection of the instrument; set `convert.z` to one of the"
-        " numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
+        "channel 'lyso' has Z planes 1, 2, 3, 5 and no projection of the instrument; set `convert.z` (init: --z) to"
+        " one of the numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
     )
     with pytest.raises(
         PlateError, match=r"Z plane 4: the plate has Z planes 1, 2, 3, 5; set `convert.z` to one of these"

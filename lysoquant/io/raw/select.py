@@ -155,8 +155,8 @@ def _of_channel(label: str, own: Sequence[int], z: ZChoice) -> tuple[int, ...]:
         return stack
     fault = "no projection of the instrument" if z == "projection" else f"no plane {z}"
     raise PlateError(
-        f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` to one of the numbers,"
-        " to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
+        f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` (init: --z) to one of"
+        " the numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
     )
 
 
