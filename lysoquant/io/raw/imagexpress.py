@@ -204,6 +204,7 @@ def _find_images(root: Folder, time_folders: Sequence[tuple[int, Folder]], notes
 
 
 def _sort_files(root: Folder, folder: Folder, time: int, step: int | None, found: _Found, notes: list[str]) -> None:
+    folder.note_unreadable(notes)
     inside = folder.path.relative_to(root.path)
     if step is not None:
         found.steps.add(step)

@@ -17,6 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from lysoquant.errors import FieldError, PlateError
+from lysoquant.files import open_file
 from lysoquant.io.raw.description import Acquisition, Plane, Position
 from lysoquant.io.raw.names import clean_label, count_of, is_image, plate_format, printable, some, unique_labels
 from lysoquant.io.raw.pixels import in_um, local_name, ome_xml
@@ -163,7 +164,7 @@ def _read(path: Path) -> _Document | None:
         return None if root is None else _Document(root, path, is_tiff=True)
     name = printable(path.name)
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(_MAX_XML_BYTES + 1)
         if len(content) > _MAX_XML_BYTES:
             raise PlateError(f"{name}: larger than {_MAX_XML_BYTES >> 20} MB; expected the OME-XML of a plate")

@@ -237,10 +237,10 @@ def _declared_planes(root: Element, page: Any) -> int:
     """The most planes that any element of OME-XML speaks of, in planes as large as the file's first."""
     counts = [0]
     for element in root.iter():
-        if _local(element) == "Pixels":
+        if local_name(element) == "Pixels":
             sizes = [max(1, _whole(element.get(f"Size{axis}"))) for axis in "XYZCT"]
             counts.append(math.prod(sizes) // max(1, page.imagewidth * page.imagelength))
-        elif _local(element) == "TiffData":
+        elif local_name(element) == "TiffData":
             counts += [_whole(element.get(name)) for name in ("IFD", "PlaneCount", "FirstZ", "FirstC", "FirstT")]
     return max(counts)
 
