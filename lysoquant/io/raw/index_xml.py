@@ -170,54 +170,59 @@ class _Parser(DefusedExpatParser):
 
     def reset(self) -> None:
         super().reset()
-        self._parser.CharacterDataHandler = self.character_data
+        self._parser.CharacterDataHandler = None
 
     def take(self) -> list[Record]:
         done, self._done = self._done, []
         return done
 
     def start_element(self, name: str, attrs: Mapping[str, str]) -> None:
-        name = name.rpartition(":")[2]
-        if self._record is None:
-            self._outside(name, attrs)
+        record = self._record
+        if record is None:
+            self._outside(name.rpartition(":")[2], attrs)
             return
-        if self._depth == 0:
-            self._end_text()
         self._depth += 1
-        self._collects = False
-        if self._depth == 1:
-            if "id" in attrs:
-                self._record.ids.append((name, attrs["id"]))
-            if name in self._kept:
-                if "Unit" in attrs:
-                    self._record.units[name] = attrs["Unit"]
-                self._collect()
+        if self._depth > 1:
+            self._parser.CharacterDataHandler = None
+            return
+        if self._collects:  # what stands before the first child
+            record.text = self._end_text()
+        name = name.rpartition(":")[2]
+        if "id" in attrs:
+            record.ids.append((name, attrs["id"]))
+        if name in self._kept:
+            if "Unit" in attrs:
+                record.units[name] = attrs["Unit"]
+            self._begin_text()
 
     def end_element(self, name: str) -> None:
         record = self._record
         if record is None:
             self._path.pop()
-            return
-        if self._depth == 0:
-            self._end_text()
+        elif self._depth:
+            self._depth -= 1
+            if self._depth == 0 and self._collects:
+                record.values[name.rpartition(":")[2]] = self._end_text()
+        else:
+            if self._collects:
+                record.text = self._end_text()
             self._done.append(record)
             self._record = None
-            return
-        if self._collects and self._depth == 1:
-            record.values[name.rpartition(":")[2]] = "".join(self._texts)
-        self._collects = False
-        self._depth -= 1
 
-    def character_data(self, data: str) -> None:
-        if self._collects and self._length < _MAX_TEXT:
+    def _keep_text(self, data: str) -> None:
+        if self._length < _MAX_TEXT:
             self._length += len(data)
             self._texts.append(data[:_MAX_TEXT])
 
-    def _end_text(self) -> None:
-        """Keep a record's own text as far as its first child, or its end."""
-        if self._collects and self._record is not None:
-            self._record.text = "".join(self._texts)
+    def _begin_text(self) -> None:
+        # Only here is expat asked for text: most elements' is not wanted.
+        self._texts, self._length, self._collects = [], 0, True
+        self._parser.CharacterDataHandler = self._keep_text
+
+    def _end_text(self) -> str:
         self._collects = False
+        self._parser.CharacterDataHandler = None
+        return "".join(self._texts)
 
     def _outside(self, name: str, attrs: Mapping[str, str]) -> None:
         parent = self._path[-1] if self._path else ""
@@ -241,7 +246,4 @@ class _Parser(DefusedExpatParser):
             self._done.append(record)
             return
         self._record, self._kept, self._depth = record, kept or (), 0
-        self._collect()
-
-    def _collect(self) -> None:
-        self._texts, self._length, self._collects = [], 0, True
+        self._begin_text()
