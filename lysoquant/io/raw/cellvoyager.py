@@ -28,6 +28,7 @@ from lysoquant.io.raw.names import (
     some,
     unique_labels,
 )
+from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import row_letters, well_name, well_order
 
 MEASUREMENT: Final = "MeasurementData.mlf"
@@ -47,16 +48,13 @@ _KINDS: Final = {"Maximum": "maximum", "Minimum": "minimum", "Sum": "sum"}
 """Projections of the instrument (``ZImageProcessing``), the preferred one first."""
 
 
-def find_measurement(folder: Folder) -> Path | None:
-    """The list of a measurement's images: in its folder, or in the one folder below that holds one.
-
-    None if there is none, or if several folders hold one: then they are several plates.
-    """
-    found = [path for path in find_below(folder, (MEASUREMENT,)) if begins_with(path, _ROOT)]
-    return found[0] if len(found) == 1 else None
+def recognise_cellvoyager(source: Source) -> str | None:
+    """By what a measurement is known: its list of images, in its folder or in the one folder below that holds one."""
+    path = _find_measurement(source)
+    return None if path is None else f"{printable(path.name)}, which a CellVoyager writes with a measurement"
 
 
-def describe_cellvoyager(folder: Folder) -> Acquisition:
+def describe_cellvoyager(source: Source, options: Options) -> Acquisition:
     """Describe a CellVoyager measurement from its list of images.
 
     The list is read as a stream, the folder is listed once, and one image is opened (more only if it is damaged).
@@ -65,14 +63,16 @@ def describe_cellvoyager(folder: Folder) -> Acquisition:
 
     Parameters
     ----------
-    folder : Folder
-        The measurement's folder, or the one above it.
+    source : Source
+        The measurement's folder, the one above it, or one of the measurement's own files.
+    options : Options
+        Not used.
 
     Returns
     -------
     Acquisition
-        Error records are problems of the field that they name by number or by position; so are images that are listed
-        twice, outside the folder, or without a file on disk, and planes that one field lacks and most have.
+        Error records are problems of the field that they name by number or by position; images that are listed twice,
+        outside the folder, or without a file on disk are faults of their plane.
 
     Raises
     ------
@@ -80,17 +80,32 @@ def describe_cellvoyager(folder: Folder) -> Acquisition:
         If there is no list, it is damaged, holds XML entities or no image, no image is on disk or readable, or the
         pixels are not square or differ between channels.
     """
-    path = find_measurement(folder)
+    path = _find_measurement(source)
     if path is None:
-        raise PlateError(
-            f"{folder.path}: no {MEASUREMENT} of one CellVoyager measurement; give the folder that holds it"
-        )
-    home = folder if path.parent == folder.path else read_folder(path.parent)
+        raise PlateError(f"{source.path}: no {MEASUREMENT} of one CellVoyager measurement; give {CELLVOYAGER.needs}")
+    home = source.folder if path.parent == source.folder.path else read_folder(path.parent)
     measurement = _Measurement(home, printable(path.name))
     for record in read_records(path, root=_ROOT, wanted={(_ROOT, "MeasurementRecord"): ()}):
         if record.name == "MeasurementRecord":
             measurement.take(record)
     return measurement.acquisition(_Setup.read(home))
+
+
+def _find_measurement(source: Source) -> Path | None:
+    """The list of images; None if there is none, or if several folders hold one: then they are several plates."""
+    if source.file is not None and not source.file.lower().endswith((".mlf", ".mrf", ".wpi", ".mes")):
+        return None
+    found = [path for path in find_below(source.folder, (MEASUREMENT,)) if begins_with(path, _ROOT)]
+    return found[0] if len(found) == 1 else None
+
+
+CELLVOYAGER: Final = Reader(
+    name="cellvoyager",
+    title="CellVoyager measurement (Yokogawa CV7000, CV8000)",
+    needs=f"the folder with {MEASUREMENT}, or the one above it",
+    recognise=recognise_cellvoyager,
+    describe=describe_cellvoyager,
+)
 
 
 @dataclass
@@ -234,6 +249,7 @@ class _Error:
 
     well: str
     number: int | None
+    time: int
     at: tuple[float, float] | None
     said: str
 
@@ -269,7 +285,7 @@ class _Measurement:
         at = _stage(record)
         if kind == "ERR":
             number = record.integer("FieldIndex", 0, _MAX_NUMBER) if record.get("FieldIndex") else None
-            self._errors.append(_Error(well, number, at, _said(record)))
+            self._errors.append(_Error(well, number, time, at, _said(record)))
             return
         number = record.integer("FieldIndex", 0, _MAX_NUMBER)
         channel = record.integer("Ch", 0, _MAX_NUMBER)
@@ -297,7 +313,8 @@ class _Measurement:
         self._take_errors()
         self._note_channels(labels, setup)
         if self._others:
-            notes.append(f"records that are neither images nor errors, passed over: {dict(self._others)}")
+            kinds = some([f"{n} {kind!r}" for kind, n in sorted(self._others.items())])
+            notes.append(f"records that are neither images nor errors, passed over: {kinds}")
         ranks = self._ranks()
         found = listing.positions(
             labels=labels,
@@ -310,10 +327,11 @@ class _Measurement:
         if absent := sorted(setup.selected - found.keys(), key=well_order):
             notes.append(f"selected wells without any image: {some(absent)}")
         wells = {well: tuple(found.get(well, ())) for well in sorted(found.keys() | setup.selected, key=well_order)}
+        groups = {self._group(well) for well in found}
         n_rows, n_columns = plate_format(wells, declared=setup.size)
         return Acquisition(
             name=setup.name or clean_label(self._folder.path.name),
-            format="cellvoyager",
+            format=CELLVOYAGER.name,
             channels=tuple(labels.values()),
             wells=wells,
             n_rows=n_rows,
@@ -321,6 +339,7 @@ class _Measurement:
             pixel_size_um=size,
             shape=image.shape,
             notes=tuple(notes),
+            stacks_vary=len(groups) > 1,
         )
 
     def _and_errors(self) -> str:
@@ -354,13 +373,16 @@ class _Measurement:
             numbers = self._number_at.get(error.at, set()) if error.at is not None else set()
             number = error.number if error.number is not None else next(iter(numbers)) if len(numbers) == 1 else None
             if number is not None:
-                self._listing.say((error.well, number), f"error record: {error.said}; acquire the field again")
+                self._listing.say(
+                    (error.well, number), f"error record: {error.said}; acquire the field again", time=error.time
+                )
                 continue
             broken = [n for n in self._listing.fields(error.well) if not self._listing.is_whole((error.well, n))]
             if not self._listing.fields(error.well):
                 broken = [1]
             for n in broken:
-                self._listing.say((error.well, n), f"error record of the well: {error.said}; acquire the well again")
+                words = f"error record of the well: {error.said}; acquire the well again"
+                self._listing.say((error.well, n), words, time=error.time)
             if not broken:
                 unplaced.append(f"{error.well}: {error.said}")
         if unplaced:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from lysoquant.errors import PlateError
+from lysoquant.io.raw.cellvoyager import CELLVOYAGER
+from lysoquant.io.raw.harmony import HARMONY
 from lysoquant.io.raw.imagexpress import IMAGEXPRESS
 from lysoquant.io.raw.names import Folder, count_of, printable, read_folder, some
 from lysoquant.io.raw.ome_tiff import OME_TIFF
@@ -15,7 +17,9 @@ from lysoquant.io.raw.reader import Reader, Source
 from lysoquant.io.raw.tiff import TIFF
 from lysoquant.vocabulary import RAW_FORMATS, RawFormat
 
-READERS: Final[Mapping[RawFormat, Reader]] = {reader.name: reader for reader in (IMAGEXPRESS, OME_TIFF, TIFF)}
+READERS: Final[Mapping[RawFormat, Reader]] = {
+    reader.name: reader for reader in (IMAGEXPRESS, HARMONY, CELLVOYAGER, OME_TIFF, TIFF)
+}
 """Readers by format name. A new format is a module with a :class:`Reader`, a line here and its name in
 :data:`lysoquant.vocabulary.RawFormat`.
 """

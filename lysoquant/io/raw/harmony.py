@@ -29,6 +29,7 @@ from lysoquant.io.raw.names import (
     some,
     unique_labels,
 )
+from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import row_letters, well_name, well_order
 
 INDEX_NAMES: Final = ("Index.idx.xml", "Index.xml", "Index.ref.xml")
@@ -62,16 +63,13 @@ Size = tuple[float, float]
 """Width and height of a pixel in um."""
 
 
-def find_index(folder: Folder) -> Path | None:
-    """The index of a Harmony export: in its folder, or in the one folder below that holds one (``Images``).
-
-    None if there is none, or if several folders hold one: then they are several plates.
-    """
-    found = [path for path in find_below(folder, INDEX_NAMES) if begins_with(path, _ROOT)]
-    return found[0] if len(found) == 1 else None
+def recognise_harmony(source: Source) -> str | None:
+    """By what a Harmony export is known: the index, in its folder or in the one folder below that holds one."""
+    path = _find_index(source)
+    return None if path is None else f"{printable(path.name)}, which Harmony writes with a measurement"
 
 
-def describe_harmony(folder: Folder) -> Acquisition:
+def describe_harmony(source: Source, options: Options) -> Acquisition:
     """Describe a Harmony export from its index.
 
     The index is read as a stream, the folders of the images are listed once, and one image is opened (more only if
@@ -80,31 +78,47 @@ def describe_harmony(folder: Folder) -> Acquisition:
 
     Parameters
     ----------
-    folder : Folder
-        The measurement's folder, or the one that holds the index.
+    source : Source
+        The measurement's folder, the one that holds the index (``Images``), or the index.
+    options : Options
+        Not used.
 
     Returns
     -------
     Acquisition
-        Images that the index does not place inside its folder, that it lists twice, marks as faulty or lists without a
-        file on disk are problems of their field, and so are planes that one field lacks and most have.
+        Images that the index places outside its folder, lists twice, marks as faulty or lists without a file on disk
+        are faults of their plane.
 
     Raises
     ------
     PlateError
-        If there is no index, it is damaged, holds XML entities or no image, or no image is on disk or readable.
+        If there is no index, it is damaged, holds XML entities or no image, the pixels are not square, or no image is
+        on disk or readable.
     """
-    path = find_index(folder)
+    path = _find_index(source)
     if path is None:
-        raise PlateError(
-            f"{folder.path}: no {' or '.join(INDEX_NAMES)} of one Harmony export; give the folder"
-            " that holds it (Images)"
-        )
-    home = folder if path.parent == folder.path else read_folder(path.parent)
+        raise PlateError(f"{source.path}: no {' or '.join(INDEX_NAMES)} of one Harmony export; give {HARMONY.needs}")
+    home = source.folder if path.parent == source.folder.path else read_folder(path.parent)
     index = _Index(home, printable(path.name))
     for record in read_records(path, root=_ROOT, wanted=_WANTED):
         index.take(record)
     return index.acquisition()
+
+
+def _find_index(source: Source) -> Path | None:
+    """The index; None if there is none, or if several folders hold one: then they are several plates."""
+    given = [source.path] if source.file is not None else find_below(source.folder, INDEX_NAMES)
+    found = [path for path in given if path.name.lower().endswith(".xml") and begins_with(path, _ROOT)]
+    return found[0] if len(found) == 1 else None
+
+
+HARMONY: Final = Reader(
+    name="harmony",
+    title="Harmony export (Opera Phenix, Operetta)",
+    needs="the folder with Index.idx.xml or Index.xml, or the one above it",
+    recognise=recognise_harmony,
+    describe=describe_harmony,
+)
 
 
 @dataclass
@@ -172,7 +186,6 @@ class _Index:
             labels=labels,
             name=lambda number: f"f{number:02d}",
             time_of=lambda _, time: time - self._first_time + 1,
-            group_of=lambda _: None,
             notes=self.notes,
         )
         listing.note_unlisted(self.notes)
@@ -183,7 +196,7 @@ class _Index:
         name = (plate.get("Name") or plate.get("PlateID") or "") if plate else ""
         return Acquisition(
             name=clean_label(name) or clean_label(self.folder.path.name),
-            format="harmony",
+            format=HARMONY.name,
             channels=tuple(labels.values()),
             wells=wells,
             n_rows=n_rows,
@@ -327,7 +340,8 @@ def _size(record: Record) -> Size | None:
     width, height = (
         (record.number(axis) or math.nan) * _METRES.get(record.units.get(axis, "m"), math.nan) for axis in _SIZE
     )
-    return (width, height) if width > 0 and height > 0 else None
+    # From metres: 1E-07 times a million is 0.09999999999999999.
+    return (float(f"{width:.12g}"), float(f"{height:.12g}")) if width > 0 and height > 0 else None
 
 
 def _is_square(size: Size) -> bool:

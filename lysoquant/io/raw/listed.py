@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -53,8 +55,8 @@ class Listing:
         self._folders = {".": folder}
         self._names = {".": frozenset(folder.files)}
         self._images: dict[Spot, dict[int, dict[When, str]]] = {}
-        self._faults: dict[Spot, dict[tuple[str, int], list[str]]] = defaultdict(lambda: defaultdict(list))
-        self._said: dict[Spot, list[str]] = defaultdict(list)
+        self._faults: dict[Spot, dict[str, list[_Fault]]] = defaultdict(lambda: defaultdict(list))
+        self._said: dict[Spot, list[tuple[int | None, str]]] = defaultdict(list)
         self._used: set[str] = set()
 
     def add(self, spot: Spot, channel: int, when: When, url: str, *, fault: tuple[str, str] | None = None) -> None:
@@ -70,22 +72,24 @@ class Listing:
             What the index itself says is wrong with the image: a kind of fault, and the words.
         """
         planes = self._images.setdefault(spot, {}).setdefault(channel, {})
-        place = "" if fault else self._place(spot, channel, when, planes, url)
-        if fault:
-            self.fault(spot, *fault, channel=channel)
-        if place:
-            self._used.add(place)
-        planes.setdefault(when, place)
+        found = fault or self._fault(planes.get(when), url)
+        if found is not None:
+            self.fault(spot, *found, channel=channel, when=when)
+            planes.setdefault(when, "")
+            return
+        place = inside(url) or ""
+        self._used.add(place)
+        planes[when] = place
 
-    def fault(self, spot: Spot, kind: str, what: str, *, channel: int = 0) -> None:
-        """Note that an image of a position can't be used."""
+    def fault(self, spot: Spot, kind: str, what: str, *, channel: int = 0, when: When | None = None) -> None:
+        """Note that an image of a position can't be used; without `when` that the position can't."""
         self._images.setdefault(spot, {})
-        self._faults[spot][kind, channel].append(clean_label(what) or "no name")
+        self._faults[spot][kind].append(_Fault(clean_label(what) or "no name", channel, when))
 
-    def say(self, spot: Spot, problem: str) -> None:
-        """Note a problem of a position as a whole."""
+    def say(self, spot: Spot, problem: str, *, time: int | None = None) -> None:
+        """Note a problem of a position: at one time point, or as a whole."""
         self._images.setdefault(spot, {})
-        self._said[spot].append(problem)
+        self._said[spot].append((time, problem))
 
     def pass_over(self, url: str) -> None:
         """Take note of an image that is listed and not wanted."""
@@ -119,8 +123,8 @@ class Listing:
         labels: Mapping[int, str],
         name: Callable[[int], str],
         time_of: Callable[[str, int], int],
-        group_of: Callable[[str], Hashable],
         notes: list[str],
+        group_of: Callable[[str], Hashable] = lambda well: None,
     ) -> dict[str, list[Position]]:
         """The positions of each well, by field number.
 
@@ -132,39 +136,27 @@ class Listing:
             Name of a field from its number.
         time_of : function
             Time point counted from 1, from a well and the index's own number.
-        group_of : function
-            Wells that were imaged alike have an equal value: planes that most positions of such a group have and
-            one lacks are a problem of that one.
         notes : list of str
             Gets what is no problem of a position.
+        group_of : function
+            Wells that were imaged alike have an equal value. Where there are several groups, planes that most
+            positions of a group have and one lacks are a problem of that one; in one group it is said when planes are
+            chosen.
         """
         usual = self._usual(labels, group_of)
         wells: dict[str, list[Position]] = defaultdict(list)
         beyond = []
-        for well, number in sorted(self._images, key=lambda spot: (*well_order(spot[0]), spot[1])):
-            spot, images = (well, number), self._images[well, number]
-            expected = usual[group_of(well)]
-            problems = [
-                *self._said[spot],
-                *self._told(spot, labels),
-                *_lacking(images, expected, labels, time_of, well),
-            ]
+        for spot in self._spots():
+            well, number = spot
+            expected, images = usual[group_of(well)], self._images[spot]
+            place = _Place(f"well {well} field {name(number)}", labels, expected, partial(time_of, well))
+            problems, faults = self._told(spot, place)
+            if len(usual) > 1:
+                problems += _lacking(images, place)
             if any(images[channel].keys() - expected[channel] for channel in images if channel in labels):
                 beyond.append(f"{well} {name(number)}")
             wells[well].append(
-                Position(
-                    name=name(number),
-                    planes={
-                        labels[channel]: {
-                            (time_of(well, time), z): Plane(self._folders["."].path / place)
-                            for (time, z), place in sorted(images[channel].items())
-                            if place
-                        }
-                        for channel in sorted(images)
-                        if channel in labels and any(images[channel].values())
-                    },
-                    problems=tuple(f"well {well} field {name(number)}: {problem}" for problem in problems),
-                )
+                Position(name=name(number), planes=self._planes(images, place), problems=tuple(problems), faults=faults)
             )
         if beyond:
             notes.append(f"planes or time points that most fields lack: {some(beyond)}")
@@ -194,7 +186,7 @@ class Listing:
         """
         root = self._folders["."].path
         first: FieldError | None = None
-        for spot in sorted(self._images, key=lambda spot: (*well_order(spot[0]), spot[1])):
+        for spot in self._spots():
             for place in (place for planes in self._images[spot].values() for place in planes.values() if place):
                 try:
                     return inspect_image(root / place)
@@ -206,22 +198,22 @@ class Listing:
             )
         raise PlateError(f"none of the plate's images can be read; the first: {first}") from first
 
-    def _place(self, spot: Spot, channel: int, when: When, planes: Mapping[When, str], url: str) -> str:
-        """Path of an image from the index's folder on; empty, and a fault noted, where it can't be used."""
+    def _spots(self) -> list[Spot]:
+        return sorted(self._images, key=lambda spot: (*well_order(spot[0]), spot[1]))
+
+    def _fault(self, earlier: str | None, url: str) -> tuple[str, str] | None:
+        """What is wrong with an image, as a kind of fault and words; `earlier` was listed for the same plane."""
         place = inside(url)
         if place is None:
-            self.fault(spot, "outside", url, channel=channel)
-        elif when in planes:
-            self.fault(spot, "twice", f"{planes[when] or 'one that is missing'} and {url}", channel=channel)
-        elif place in self._used:
-            self.fault(spot, "twice", url, channel=channel)
-        elif self._is_there(place):
-            return place
-        elif self._is_there(png := str(PurePosixPath(place).with_suffix(".png"))):
-            self.fault(spot, "png", png, channel=channel)
-        else:
-            self.fault(spot, "absent", url, channel=channel)
-        return ""
+            return "outside", url
+        if earlier is not None:
+            return "twice", f"{earlier or 'one that is missing'} and {url}"
+        if place in self._used:
+            return "twice", url
+        if self._is_there(place):
+            return None
+        png = str(PurePosixPath(place).with_suffix(".png"))
+        return ("png", png) if self._is_there(png) else ("absent", url)
 
     def _is_there(self, place: str) -> bool:
         below, _, file = place.rpartition("/")
@@ -257,16 +249,68 @@ class Listing:
                 usual[group][channel] = {when for when, n in whens.items() if 2 * n > sizes[group, channel]}
         return usual
 
-    def _told(self, spot: Spot, labels: Mapping[int, str]) -> Iterable[str]:
-        """The faults of a position's images, one line a kind."""
-        faults: dict[str, list[str]] = defaultdict(list)
-        for (kind, channel), what in self._faults.get(spot, {}).items():
+    def _planes(self, images: Mapping[int, Mapping[When, str]], place: _Place) -> dict[str, dict[When, Plane]]:
+        root = self._folders["."].path
+        return {
+            place.labels[channel]: {
+                (place.time_of(time), z): Plane(root / file)
+                for (time, z), file in sorted(images[channel].items())
+                if file
+            }
+            for channel in sorted(images.keys() & place.labels.keys())
+            if any(images[channel].values())
+        }
+
+    def _told(self, spot: Spot, place: _Place) -> tuple[list[str], dict[tuple[str, int, int], str]]:
+        """Problems of a position as a whole, and of single planes; a line a kind of fault."""
+        problems: list[str] = []
+        faults: dict[tuple[str, int, int], str] = {}
+        for time, words in self._said.get(spot, ()):
+            keys = place.planes_at(time) if time is not None else []
+            problems += [] if keys else [f"{place.name}: {words}"]
+            faults |= dict.fromkeys(keys, f"{place.name}: {words}")
+        kinds = self._faults.get(spot, {})
+        for kind in _FAULTS:
             # A channel without any image on the whole plate was left away on purpose: that is a note.
-            if kind not in _ABSENT or channel in labels:
-                faults[kind] += what
-        for kind, words in _FAULTS.items():
-            if what := faults[kind]:
-                yield words.format(n=count_of(len(what), "image"), what=some(what, most=2), file=self._file)
+            found = [fault for fault in kinds.get(kind, ()) if kind not in _ABSENT or fault.channel in place.labels]
+            if not found:
+                continue
+            what = some([fault.what for fault in found], most=2)
+            words = _FAULTS[kind].format(n=count_of(len(found), "image"), what=what, file=self._file)
+            line = f"{place.name}: {words}"
+            for fault in found:
+                if fault.when is None:
+                    problems += [line] if line not in problems else []
+                elif fault.channel in place.labels:
+                    time, z = fault.when
+                    faults.setdefault((place.labels[fault.channel], place.time_of(time), z), line)
+        return problems, faults
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """What is wrong with an image; `when` is None where it is not known which of the position's images it is."""
+
+    what: str
+    channel: int
+    when: When | None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A position, for messages and keys: its name, the plate's labels, and what positions like it have."""
+
+    name: str
+    labels: Mapping[int, str]
+    expected: Mapping[int, set[When]]
+    time_of: Callable[[int], int]
+
+    def planes_at(self, time: int) -> list[tuple[str, int, int]]:
+        """Keys of the planes of a time point; none where there is one time point only."""
+        if len({at for whens in self.expected.values() for at, _ in whens}) < 2:
+            return []
+        keys = ((channel, z) for channel, whens in self.expected.items() for at, z in sorted(whens) if at == time)
+        return [(self.labels[channel], self.time_of(time), z) for channel, z in keys]
 
 
 def inside(url: str) -> str | None:
@@ -289,23 +333,13 @@ def find_below(folder: Folder, names: Sequence[str]) -> list[Path]:
     return [found for paths in below if (found := next((path for path in paths if path.is_file()), None))]
 
 
-def _lacking(
-    images: Mapping[int, Mapping[When, str]],
-    expected: Mapping[int, set[When]],
-    labels: Mapping[int, str],
-    time_of: Callable[[str, int], int],
-    well: str,
-) -> Iterable[str]:
-    """What a position lacks of what its like have."""
-    missing = [f"{label!r}" for channel, label in labels.items() if channel not in images]
-    if missing:
-        what = "any channel" if len(missing) == len(labels) else f"channel {', '.join(missing)}"
-        yield f"no image of {what}; copy or export it again"
-    for channel, label in labels.items():
-        lacks = sorted(expected[channel] - images[channel].keys()) if channel in images else []
+def _lacking(images: Mapping[int, Mapping[When, str]], place: _Place) -> Iterable[str]:
+    """What a position lacks of the planes that its like have."""
+    for channel, label in place.labels.items():
+        lacks = sorted(place.expected[channel] - images[channel].keys()) if channel in images else []
         if lacks:
-            planes = some([_when(time_of(well, time), z) for time, z in lacks], most=2)
-            yield f"channel {label!r} has no {planes}, as most fields have; copy or export it again"
+            planes = some([_when(place.time_of(time), z) for time, z in lacks], most=2)
+            yield f"{place.name}: channel {label!r} has no {planes}, as most fields have; copy or export it again"
 
 
 def _when(time: int, z: int) -> str:
