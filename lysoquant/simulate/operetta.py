@@ -70,7 +70,12 @@ class Operetta:
             "    </Map>",
             "  </Maps>",
             "  <Images>",
-            *(line for image in images for line in _image(image, channels[image[3] - 1], size_px, pixel_size_um)),
+            *(
+                line
+                for own in images.values()
+                for image in own
+                for line in _image(image, channels[image[3] - 1], size_px, pixel_size_um)
+            ),
             "  </Images>",
             "</EvaluationInputData>",
         ]
