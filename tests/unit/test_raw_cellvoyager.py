@@ -83,7 +83,7 @@ def test_the_real_measurement_asks_for_a_plane_of_its_stacks(real_data: Path) ->
     with pytest.raises(PlateError, match="channel '405' has Z planes 1 to 4 and no projection of the instrument"):
         describe(outer)
     plate = describe(outer, z="max")
-    assert plate.seen.startswith("MeasurementData.mlf")
+    assert plate.seen == f"{Path(plate.name)}/MeasurementData.mlf, a CellVoyager's list of images"
     assert plate.z_planes == (1, 2, 3, 4)
     assert list(plate.wells["D08"][0].planes["488"]) == [1, 2, 3, 4]
     assert problems(plate) == []

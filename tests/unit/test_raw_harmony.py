@@ -87,7 +87,7 @@ def test_the_operetta_plate_with_byte_order_mark_and_two_fields(real_data: Path)
     assert (folder / "Images" / "Index.idx.xml").read_bytes().startswith(b"\xef\xbb\xbf")
     plate = describe(folder)
     assert (plate.name, plate.format, plate.channels) == ("Test_Sample_BALL", "harmony", ("Fluorescein (FITC)",))
-    assert plate.seen.startswith("Index.idx.xml")
+    assert plate.seen == "Images/Index.idx.xml, the index of a Harmony export"
     assert {well: [field.name for field in fields] for well, fields in plate.wells.items()} == {"C03": ["f01", "f02"]}
     assert plate.pixel_size_um == pytest.approx(1.1959521619135)
     for field in plate.wells["C03"]:

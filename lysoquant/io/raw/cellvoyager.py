@@ -51,7 +51,11 @@ _KINDS: Final = {"Maximum": "maximum", "Minimum": "minimum", "Sum": "sum"}
 def recognise_cellvoyager(source: Source) -> str | None:
     """By what a measurement is known: its list of images, in its folder or in the one folder below that holds one."""
     path = _find_measurement(source)
-    return None if path is None else f"{printable(path.name)}, which a CellVoyager writes with a measurement"
+    return (
+        None
+        if path is None
+        else f"{printable(path.relative_to(source.folder.path).as_posix())}, a CellVoyager's list of images"
+    )
 
 
 def describe_cellvoyager(source: Source, options: Options) -> Acquisition:

@@ -66,7 +66,11 @@ Size = tuple[float, float]
 def recognise_harmony(source: Source) -> str | None:
     """By what a Harmony export is known: the index, in its folder or in the one folder below that holds one."""
     path = _find_index(source)
-    return None if path is None else f"{printable(path.name)}, which Harmony writes with a measurement"
+    return (
+        None
+        if path is None
+        else f"{printable(path.relative_to(source.folder.path).as_posix())}, the index of a Harmony export"
+    )
 
 
 def describe_harmony(source: Source, options: Options) -> Acquisition:
