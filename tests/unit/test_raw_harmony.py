@@ -20,6 +20,7 @@ from index_files import HARMONY_7, Shot, changed, index_xml, make_harmony, shots
 from lysoquant.errors import PlateError
 from lysoquant.io.raw import Acquisition, RawPlate, describe, read_plane
 from lysoquant.io.raw.harmony import describe_harmony
+from lysoquant.io.raw.index_xml import read_records
 from lysoquant.io.raw.listed import inside
 from lysoquant.io.raw.reader import Options, look_at
 from lysoquant.simulate.plate import PlateSettings, plate_wells, simulate_field, simulate_plate
@@ -310,6 +311,31 @@ def test_an_index_without_pixel_sizes_says_none(tmp_path: Path) -> None:
     assert describe(make_harmony(tmp_path, images)).pixel_size_um is None
 
 
+def test_of_two_files_for_one_plane_the_first_is_kept_in_sight(tmp_path: Path) -> None:
+    images = changed(shots(), 1, channel=1, url="copy.tiff")
+    position = acquire(make_harmony(tmp_path, [*images, Shot(channel=2)])).wells["B03"][0]
+    assert position.planes["ch 1"][1, 1].path.name == "r02c03f01p01-ch1sk1fk1fl1.tiff"
+    assert list(position.faults) == [("ch 1", 1, 1)]
+
+
+def test_names_of_elements_may_have_prefixes(tmp_path: Path) -> None:
+    images = shots()
+    plain = index_xml(images, selected=["1601"])
+    prefixed = re.sub(r"<(/?)(?=\w)", r"<\1h:", plain).replace(" xmlns=", " xmlns:h=")
+    assert "<h:Image " in prefixed
+    plate = describe(make_harmony(tmp_path / "h", images, index=prefixed))
+    assert (plate.channels, list(plate.wells), problems(plate)) == (("ch 1", "ch 2"), ["B03", "B04", "P01"], [])
+
+
+def test_text_without_end_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(f"<r><a k='v'>own<b>{'x' * 500_000}</b><c>{'y' * 20}<d>{'z' * 9}</d></c></a></r>")
+    root, record = read_records(path, root="r", wanted={("r", "a"): {"b", "c"}})
+    assert (root.name, record.text, record.attributes) == ("r", "own", {"k": "v"})
+    assert 10_000 <= len(record.values["b"]) < 30_000
+    assert set(record.values) == {"b", "c"}
+
+
 BOMB = '<!DOCTYPE x [<!ENTITY a "b">]>'
 
 
@@ -320,6 +346,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "b">]>'
             lambda text: text.replace("\r\n<Eval", f"\r\n{BOMB}\r\n<Eval"),
             "a document type or entities, which are refused",
         ),
+        (lambda text: text.replace("\r\n<Eval", "\r\n<!DOCTYPE EvaluationInputData>\r\n<Eval"), "are refused"),
         (
             lambda text: text.replace("\r\n<Eval", '\r\n<!DOCTYPE x SYSTEM "file:///etc/passwd">\r\n<Eval'),
             "are refused",
@@ -342,6 +369,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "b">]>'
     ],
     ids=[
         "entity",
+        "doctype",
         "external",
         "truncated",
         "mismatched",

@@ -36,8 +36,6 @@ _FAULTS: Final = {
 }
 """What can be wrong with images of a position, in the order in which it is told."""
 
-_ABSENT: Final = frozenset({"absent", "png"})
-
 
 class Listing:
     """The images of an index, as they are read from it, and then the plate's positions.
@@ -272,7 +270,7 @@ class Listing:
         kinds = self._faults.get(spot, {})
         for kind in _FAULTS:
             # A channel without any image on the whole plate was left away on purpose: that is a note.
-            found = [fault for fault in kinds.get(kind, ()) if kind not in _ABSENT or fault.channel in place.labels]
+            found = [fault for fault in kinds.get(kind, ()) if fault.when is None or fault.channel in place.labels]
             if not found:
                 continue
             what = some([fault.what for fault in found], most=2)
@@ -281,7 +279,7 @@ class Listing:
             for fault in found:
                 if fault.when is None:
                     problems += [line] if line not in problems else []
-                elif fault.channel in place.labels:
+                else:
                     time, z = fault.when
                     faults.setdefault((place.labels[fault.channel], place.time_of(time), z), line)
         return problems, faults
