@@ -265,7 +265,7 @@ def test_a_channel_without_any_file_was_left_away_on_purpose(tmp_path: Path) -> 
     images = shots()
     plate = describe(make_harmony(tmp_path, images, without=[shot.file for shot in images if shot.channel == 2]))
     assert (plate.channels, problems(plate)) == (("ch 1",), [])
-    assert noted(plate, "no image on disk") == "channel 2 'ch 2' has no image on disk: left out of the channels"
+    assert noted(plate, "left out") == "channel 2 'ch 2' has no image that can be used: left out of the channels"
 
 
 def test_images_that_a_well_names_and_nothing_describes(tmp_path: Path) -> None:
@@ -316,6 +316,7 @@ def test_of_two_files_for_one_plane_the_first_is_kept_in_sight(tmp_path: Path) -
     position = acquire(make_harmony(tmp_path, [*images, Shot(channel=2)])).wells["B03"][0]
     assert position.planes["ch 1"][1, 1].path.name == "r02c03f01p01-ch1sk1fk1fl1.tiff"
     assert list(position.faults) == [("ch 1", 1, 1)]
+    assert not [note for note in describe(tmp_path).notes if "not in Index" in note]
 
 
 def test_names_of_elements_may_have_prefixes(tmp_path: Path) -> None:

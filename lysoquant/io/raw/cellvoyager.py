@@ -397,7 +397,7 @@ class _Measurement:
     def _note_channels(self, labels: Mapping[int, str], setup: _Setup) -> None:
         for channel in self._listing.listed_channels():
             if channel not in labels:
-                self._notes.append(f"channel {channel} has no image on disk: left out of the channels")
+                self._notes.append(f"channel {channel} has no image that can be used: left out of the channels")
         if sources := sorted(setup.shading & set(self._folder.files)):
             n = count_of(len(sources), "image")
             self._notes.append(f"{n} for shading correction beside the fields, not applied: {some(sources, most=2)}")

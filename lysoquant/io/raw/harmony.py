@@ -280,12 +280,12 @@ class _Index:
             self.notes.append(f"plate ID {plate_id!r}")
 
     def _labels(self) -> dict[int, str]:
-        """Channel label by id, of the channels that have an image on disk."""
+        """Channel label by id, of the channels that have an image that can be used."""
         present = self._listing.channels()
         for channel in self._listing.listed_channels():
             if present and channel not in present:
                 name = self._channels[channel].name
-                self.notes.append(f"channel {channel} {name!r} has no image on disk: left out of the channels")
+                self.notes.append(f"channel {channel} {name!r} has no image that can be used: left out of the channels")
         if flat := sorted(self._flat & set(present)):
             profiles = some([self._channels[channel].name or f"ch{channel}" for channel in flat], most=8)
             self.notes.append(f"{self.file} holds flat-field profiles, which are not applied: {profiles}")

@@ -12,7 +12,7 @@ from typing import Final
 
 from lysoquant.errors import FieldError, PlateError
 from lysoquant.io.raw.description import INSTRUMENT_PROJECTION, Plane, Position
-from lysoquant.io.raw.names import Folder, clean_label, count_of, natural_key, printable, read_folder, some
+from lysoquant.io.raw.names import Folder, count_of, natural_key, printable, read_folder, some
 from lysoquant.io.raw.pixels import ImageFile, inspect_image
 from lysoquant.vocabulary import well_order
 
@@ -56,6 +56,7 @@ class Listing:
         self._faults: dict[Spot, dict[str, list[_Fault]]] = defaultdict(lambda: defaultdict(list))
         self._said: dict[Spot, list[tuple[int | None, str]]] = defaultdict(list)
         self._used: set[str] = set()
+        self._passed: set[str] = set()
 
     def add(self, spot: Spot, channel: int, when: When, url: str, *, fault: tuple[str, str] | None = None) -> None:
         """Take an image of a position.
@@ -73,6 +74,7 @@ class Listing:
         found = fault or self._fault(planes.get(when), url)
         if found is not None:
             self.fault(spot, *found, channel=channel, when=when)
+            self.pass_over(url)
             planes.setdefault(when, "")
             return
         place = inside(url) or ""
@@ -82,7 +84,7 @@ class Listing:
     def fault(self, spot: Spot, kind: str, what: str, *, channel: int = 0, when: When | None = None) -> None:
         """Note that an image of a position can't be used; without `when` that the position can't."""
         self._images.setdefault(spot, {})
-        self._faults[spot][kind].append(_Fault(clean_label(what) or "no name", channel, when))
+        self._faults[spot][kind].append(_Fault(printable(what)[:300] or "no name", channel, when))
 
     def say(self, spot: Spot, problem: str, *, time: int | None = None) -> None:
         """Note a problem of a position: at one time point, or as a whole."""
@@ -90,21 +92,17 @@ class Listing:
         self._said[spot].append((time, problem))
 
     def pass_over(self, url: str) -> None:
-        """Take note of an image that is listed and not wanted."""
-        self._used.add(inside(url) or "")
+        """Take note of an image that is listed and not read."""
+        self._passed.add(inside(url) or "")
 
     def channels(self) -> list[int]:
-        """Numbers of the channels that have an image on disk, in order."""
+        """Numbers of the channels that have an image that can be used, in order."""
         positions = self._images.values()
         return sorted({channel for found in positions for channel, planes in found.items() if any(planes.values())})
 
     def listed_channels(self) -> list[int]:
         """Numbers of the channels that the index lists, in order."""
         return sorted({channel for found in self._images.values() for channel in found})
-
-    def wells(self) -> set[str]:
-        """Wells that have a position."""
-        return {well for well, _ in self._images}
 
     def is_whole(self, spot: Spot) -> bool:
         """Whether every image that is listed of a position is there."""
@@ -162,11 +160,12 @@ class Listing:
 
     def note_unlisted(self, notes: list[str], *, known: Collection[str] = ()) -> None:
         """Say which images on disk the index does not list; `known` are names of files that are no fields."""
+        listed = self._used | self._passed
         strangers = [
             printable(place)
             for below, folder in self._folders.items()
             for file in folder.images()
-            if file not in known and (place := file if below == "." else f"{below}/{file}") not in self._used
+            if file not in known and (place := file if below == "." else f"{below}/{file}") not in listed
         ]
         if strangers:
             first = min(strangers, key=natural_key)
