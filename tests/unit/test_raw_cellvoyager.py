@@ -206,7 +206,7 @@ AF = "AF Error at B03 No. 0 (SAMPLE_PLATE)"
     ("error", "where"),
     [
         (record(B03, kind="ERR", field=2, channel=None, z=None, text=AF), ["B03 field F002"]),
-        (record(B03, kind="ERR", field=None, channel=None, z=None, text=AF, at=(200.04, -50.0)), ["B03 field F002"]),
+        (record(B03, kind="ERR", field=None, channel=None, z=None, text=AF, at=(200.4, -50.0)), ["B03 field F002"]),
         (record((5, 5), kind="ERR", field=None, channel=None, z=None, text=AF, at=(100.0, -50.0)), ["E05 field F001"]),
         (record((5, 5), kind="ERR", field=None, channel=None, z=None, text=AF, at=(7.0, 7.0)), ["E05 field F001"]),
         (record(B03, kind="ERR", field=3, text="", ErrorCode="E12"), ["B03 field F003"]),

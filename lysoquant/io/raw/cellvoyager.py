@@ -41,6 +41,9 @@ _SIZE: Final = ("HorizontalPixelDimension", "VerticalPixelDimension")
 _SAME: Final = 1e-3
 """Relative difference under which two pixel sizes are one, written with fewer digits."""
 
+_NEAR_UM: Final = 1.0
+"""Places of the stage that are nearer to each other are one: records give them with different digits."""
+
 _NAMES: Final = ("Fluorophore", "Target", "Acquisition")
 """What may name the channels of a setting, the best first: dye, target, emission filter."""
 
@@ -374,7 +377,7 @@ class _Measurement:
         """Give each error to the field that it names, by number or by its place in the well."""
         unplaced = []
         for error in self._errors:
-            numbers = self._number_at.get(error.at, set()) if error.at is not None else set()
+            numbers = self._near(error.at)
             number = error.number if error.number is not None else next(iter(numbers)) if len(numbers) == 1 else None
             if number is not None:
                 self._listing.say(
@@ -393,6 +396,11 @@ class _Measurement:
             self._notes.append(
                 f"{count_of(len(unplaced), 'error record')} of wells whose images are there: {some(unplaced)}"
             )
+
+    def _near(self, at: tuple[float, float] | None) -> set[int]:
+        """Numbers of the fields at a place of the well; wells are imaged at the same places."""
+        places = self._number_at.items() if at is not None else ()
+        return {number for place, numbers in places if math.dist(place, at or place) < _NEAR_UM for number in numbers}
 
     def _note_channels(self, labels: Mapping[int, str], setup: _Setup) -> None:
         for channel in self._listing.listed_channels():
@@ -419,9 +427,9 @@ def _well(record: Record) -> str:
 
 
 def _stage(record: Record) -> tuple[float, float] | None:
-    """Place in the well, in um to one decimal as the instrument writes it."""
+    """Place in the well, in um."""
     x, y = record.number("X"), record.number("Y")
-    return None if x is None or y is None else (round(x, 1), round(y, 1))
+    return None if x is None or y is None else (x, y)
 
 
 def _said(record: Record) -> str:
