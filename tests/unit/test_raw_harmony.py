@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import tracemalloc
 from collections import Counter
@@ -335,6 +336,12 @@ def test_text_without_end_is_cut_off(tmp_path: Path) -> None:
     assert (root.name, record.text, record.attributes) == ("r", "own", {"k": "v"})
     assert 10_000 <= len(record.values["b"]) < 30_000
     assert set(record.values) == {"b", "c"}
+
+
+def test_a_pipe_in_the_place_of_an_index_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Index.idx.xml")
+    with pytest.raises(PlateError, match="not recognised as a raw plate"):
+        describe(tmp_path)
 
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "b">]>'

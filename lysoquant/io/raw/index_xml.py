@@ -17,6 +17,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 
 from lysoquant.errors import PlateError
+from lysoquant.files import open_file
 from lysoquant.io.raw.names import clean_label, printable
 
 _CHUNK: Final = 1 << 20
@@ -121,7 +122,7 @@ def read_records(path: Path, *, root: str, wanted: Mapping[Place, Collection[str
     name = printable(path.name)
     parser = _Parser(name, root, wanted)
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             while chunk := handle.read(_CHUNK):
                 parser.feed(chunk)
                 yield from parser.take()
@@ -143,7 +144,7 @@ def read_records(path: Path, *, root: str, wanted: Mapping[Place, Collection[str
 def begins_with(path: Path, root: str) -> bool:
     """Whether a file's first 4 kB name an element; False for a file that can't be read."""
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             return root.encode() in handle.read(4096).replace(b"\0", b"")
     except OSError:
         return False

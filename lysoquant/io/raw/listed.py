@@ -161,6 +161,8 @@ class Listing:
     def note_unlisted(self, notes: list[str], *, known: Collection[str] = ()) -> None:
         """Say which images on disk the index does not list; `known` are names of files that are no fields."""
         listed = self._used | self._passed
+        for folder in self._folders.values():
+            folder.note_unreadable(notes)
         strangers = [
             printable(place)
             for below, folder in self._folders.items()
