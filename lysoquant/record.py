@@ -173,13 +173,22 @@ def field_report(index: int, *, status: str = OK, reasons: Sequence[str] = (), *
 
 
 def merge_field_reports(reports: Iterable[Json]) -> Json:
-    """One report a field from those of several stages: worst status, all reasons, all values."""
+    """One report a field from those of several stages: worst status, all reasons, all values.
+
+    A reason that another repeats and continues after a comma is left out.
+    """
     merged: Json = {"status": OK, "reasons": []}
     for report in reports:
         merged |= {key: value for key, value in report.items() if key not in ("status", "reasons")}
         merged["status"] = max(merged["status"], report["status"], key=FIELD_STATUSES.index)
-        merged["reasons"] += [reason for reason in report["reasons"] if reason not in merged["reasons"]]
+        for reason in report["reasons"]:
+            if not any(_repeats(other, reason) for other in merged["reasons"]):
+                merged["reasons"] = [other for other in merged["reasons"] if not _repeats(reason, other)] + [reason]
     return merged
+
+
+def _repeats(longer: str, reason: str) -> bool:
+    return longer == reason or longer.startswith(f"{reason}, ")
 
 
 def failed_field(index: int, error: Exception, *, on_bad_field: str, where: str) -> Json:

@@ -6,7 +6,7 @@ Imports nothing heavy: the command line and the workflow read it at start-up.
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 STAGES: Final = ("convert", "cells", "segment", "measure", "aggregate", "report")
 """The stages in the order in which data pass through them."""
@@ -40,6 +40,10 @@ CONTROLS: Final = ("", "negative", "positive")
 """Values of the plate map's ``control`` column; empty for a sample well."""
 
 NgffVersion = Literal["0.4", "0.5"]
+
+RawFormat = Literal["imagexpress", "harmony", "cellvoyager", "ome-tiff", "tiff"]
+RAW_FORMATS: Final[tuple[RawFormat, ...]] = get_args(RawFormat)
+"""Formats of raw plates; each has a reader in :mod:`lysoquant.io.raw.formats`."""
 
 PLATE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A plate name is also a folder name and a workflow wildcard, so its letters are few."""

@@ -87,7 +87,15 @@ def make_project(project: Path, *, plates: int, wells: int, fields: int) -> None
 
 def _write_plate(folder: Path, plate: str, *, wells: Sequence[str], fields: int) -> None:
     writer = ImageXpress(folder, plate)
-    writer.begin(wells=wells, n_fields=fields, n_rows=16, n_columns=_COLUMNS, channels=CHANNELS)
+    writer.begin(
+        wells=wells,
+        n_fields=fields,
+        n_rows=16,
+        n_columns=_COLUMNS,
+        channels=CHANNELS,
+        size_px=_PIXELS,
+        pixel_size_um=_PIXEL_SIZE_UM,
+    )
     black = np.zeros((len(CHANNELS), _PIXELS, _PIXELS), dtype=np.uint16)
     writer.write_field(black, well=wells[0], index=0, channels=CHANNELS, pixel_size_um=_PIXEL_SIZE_UM)
     images = folder / "TimePoint_1"

@@ -5,24 +5,39 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
+from lysoquant.errors import ConfigError
+from lysoquant.vocabulary import RAW_FORMATS, RawFormat
+
 if TYPE_CHECKING:
+    from lysoquant.io.raw.description import RawPlate
+    from lysoquant.io.raw.select import TimeChoice, ZChoice
     from lysoquant.project.init import Initialised
 
 _FOLDER = click.Path(path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def _z(context: click.Context, parameter: click.Parameter, value: str) -> Literal["projection"] | int:
-    if value == "projection":
-        return "projection"
+def _z(context: click.Context, parameter: click.Parameter, value: str) -> ZChoice:
+    for word in ("projection", "max", "sharpest", "each"):
+        if value == word:
+            return word
+    return _number(value, "projection, max, sharpest, each or a plane number from 1")
+
+
+def _timepoint(context: click.Context, parameter: click.Parameter, value: str) -> TimeChoice:
+    return "each" if value == "each" else _number(value, "each or a time point from 1")
+
+
+def _number(value: str, expected: str) -> int:
     if re.fullmatch("[1-9][0-9]{0,5}", value):
         return int(value)
-    raise click.BadParameter(f"{value!r}: expected 'projection' or a plane number from 1")
+    raise click.BadParameter(f"{value!r}: expected {expected}")
 
 
 def _pixel_size(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -40,7 +55,7 @@ def _pixel_size(context: click.Context, parameter: click.Parameter, value: float
 @click.option("--no-nucleus", is_flag=True, help="The plate has no nuclei: each field counts as one cell.")
 @click.option("--plate-map", type=_FILE, metavar="CSV", help="Sheet with well, condition, replicate, control.")
 @click.option(
-    "--format", "format_", type=click.Choice(["imagexpress", "tiff"]), help="Reader, if it is not to be told by itself."
+    "--format", "format_", type=click.Choice(RAW_FORMATS), help="Reader, if it is not to be told by the content."
 )
 @click.option(
     "--pattern",
@@ -57,9 +72,13 @@ def _pixel_size(context: click.Context, parameter: click.Parameter, value: float
 )
 @click.option("--plate-name", metavar="NAME", help="Name of the plate in the project.")
 @click.option(
-    "--z", callback=_z, default="projection", show_default=True, help="'projection', or a plane number from 1."
+    "--z",
+    callback=_z,
+    default="projection",
+    show_default=True,
+    help="Z planes: projection (the instrument's own), max, sharpest, each, or a plane number from 1.",
 )
-@click.option("--timepoint", type=click.IntRange(min=1), default=1, show_default=True, help="Time point to analyse.")
+@click.option("--timepoint", callback=_timepoint, default="1", show_default=True, help="Time point from 1, or each.")
 def init(
     *,
     raw_plate: Path,
@@ -69,13 +88,13 @@ def init(
     nucleus: str | None,
     no_nucleus: bool,
     plate_map: Path | None,
-    format_: Literal["imagexpress", "tiff"] | None,
+    format_: RawFormat | None,
     pattern: str | None,
     channel_names: str | None,
     pixel_size_um: float | None,
     plate_name: str | None,
-    z: Literal["projection"] | int,
-    timepoint: int,
+    z: ZChoice,
+    timepoint: TimeChoice,
 ) -> None:
     """Make a project of RAW_PLATE: read its metadata, name its channels, write the configuration.
 
@@ -83,22 +102,30 @@ def init(
     """
     from lysoquant.project.init import initialise
 
-    made = initialise(
-        raw=raw_plate,
-        project=project,
-        lysosome=lysosome,
-        cargo=cargo,
-        nucleus=nucleus,
-        no_nucleus=no_nucleus,
-        plate_map=plate_map,
-        format=format_,
-        pattern=pattern,
-        channel_names=channel_names,
-        pixel_size_um=pixel_size_um,
-        plate_name=plate_name,
-        z=z,
-        timepoint=timepoint,
-    )
+    described: list[RawPlate] = []
+    try:
+        made = initialise(
+            raw=raw_plate,
+            project=project,
+            lysosome=lysosome,
+            cargo=cargo,
+            nucleus=nucleus,
+            no_nucleus=no_nucleus,
+            plate_map=plate_map,
+            format=format_,
+            pattern=pattern,
+            channel_names=channel_names,
+            pixel_size_um=pixel_size_um,
+            plate_name=plate_name,
+            z=z,
+            timepoint=timepoint,
+            on_described=described.append,
+        )
+    except ConfigError:
+        # What was found helps to put right what is wrong.
+        for raw in described:
+            click.echo(_printable(_plate_lines(raw, raw_plate, roles={}) + _note_lines(raw.notes)))
+        raise
     click.echo(describe_project(made))
 
 
@@ -106,28 +133,52 @@ def describe_project(made: Initialised) -> str:
     """What was found and written, and the next command, for a person."""
     from lysoquant.units import pixel_size_verdict
 
-    raw = made.raw
     roles = {label: role for role, label in made.config.channels.by_role().items()}
-    channels = [f"{label} ({roles[label]})" if label in roles else f"{label} (not used)" for label in raw.channels]
     verdict = pixel_size_verdict(made.pixel_size_um) or "inside the tested range"
     lines = [
-        f"plate       {made.source.plate} ({raw.format}, {raw.n_rows} x {raw.n_columns} wells)",
-        f"raw data    {made.source.path}",
-        f"wells       {len(raw.wells)} with images, {_fields(made)}",
-        f"image       {raw.shape[0]} x {raw.shape[1]} pixels (y, x)",
-        f"channels    {', '.join(channels)}",
+        *_plate_lines(made.raw, made.project / made.source.path, roles=roles, name=made.source.plate),
         f"pixel size  {made.pixel_size_um:g} um ({verdict})",
-        *(f"note        {note}" for note in made.notes),
+        *_note_lines(made.notes),
         f"written     {', '.join(str(path) for path in made.written)}",
         f"next        look through {made.written[0]} and {made.written[2]}, then",
         f"            lysoquant run {shlex.quote(str(made.project))}",
     ]
+    return _printable(lines)
+
+
+def _plate_lines(raw: RawPlate, path: Path, *, roles: Mapping[str, str], name: str | None = None) -> list[str]:
+    """What a raw plate is; channels with their roles where these are settled."""
+    from lysoquant.io.raw.select import numbers_text, plane_names
+
+    channels = [f"{label} ({roles.get(label, 'not used')})" if roles else label for label in raw.channels]
+    files = sorted({file for well in raw.wells for file in raw.files(well)})
+    first = f", such as {files[0].relative_to(path) if files[0].is_relative_to(path) else files[0]}" if files else ""
+    size = f"{raw.pixel_size_um:g} um" if raw.pixel_size_um is not None else "not in the plate's metadata"
+    return [
+        f"plate       {raw.name if name is None else name} ({raw.format}, {raw.n_rows} x {raw.n_columns} wells)",
+        *([f"seen        {raw.seen}"] if raw.seen else []),
+        f"raw data    {path}",
+        f"pixels      in {len(files)} file{'s' * (len(files) != 1)}{first}",
+        f"wells       {len(raw.wells)} with images, {_fields(raw)}",
+        f"image       {raw.shape[0]} x {raw.shape[1]} pixels (y, x)",
+        f"channels    {', '.join(channels)}",
+        f"z           {plane_names(raw.z_planes)}",
+        f"time points {numbers_text(raw.timepoints)}",
+        *([] if roles else [f"pixel size  {size}"]),
+    ]
+
+
+def _note_lines(notes: Sequence[str]) -> list[str]:
+    return [f"note        {note}" for note in notes]
+
+
+def _printable(lines: Sequence[str]) -> str:
     # Labels and notes come from the instrument's files: no control character of theirs reaches the terminal.
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
 
 
-def _fields(made: Initialised) -> str:
-    counts = sorted(Counter(len(fields) for fields in made.raw.wells.values()))
-    total = sum(len(fields) for fields in made.raw.wells.values())
+def _fields(raw: RawPlate) -> str:
+    counts = sorted(Counter(len(fields) for fields in raw.wells.values()))
+    total = sum(len(fields) for fields in raw.wells.values())
     each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return f"{total} field{'s' * (total != 1)} ({each} a well)"

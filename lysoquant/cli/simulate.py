@@ -6,6 +6,7 @@ import math
 import os
 import shlex
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -20,10 +21,10 @@ def simulate() -> None:
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["imagexpress", "ome-tiff"]),
+    type=click.Choice(["imagexpress", "operetta", "ome-tiff"]),
     default="imagexpress",
     show_default=True,
-    help="How the plate is written.",
+    help="How the plate is written: MetaXpress export, Harmony export, or OME-TIFF.",
 )
 @click.option("--wells", type=click.IntRange(1, 1536), default=8, show_default=True, help="Number of wells.")
 @click.option("--fields", type=click.IntRange(1, 100), default=2, show_default=True, help="Fields of each well.")
@@ -37,7 +38,7 @@ def simulate() -> None:
 @click.option("--cores", type=click.IntRange(1), default=None, help="Processes; default: all cores.")
 def plate(
     out: Path,
-    format_name: str,
+    format_name: Literal["imagexpress", "operetta", "ome-tiff"],
     wells: int,
     fields: int,
     seed: int,
@@ -59,7 +60,7 @@ def plate(
         size_px=size_px,
         pixel_size_um=pixel_size_um,
         seed=seed,
-        format="ome-tiff" if format_name == "ome-tiff" else "imagexpress",
+        format=format_name,
         name=out.resolve().name,
     )
     simulate_plate(out, settings, processes=cores or os.cpu_count() or 1)

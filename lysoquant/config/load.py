@@ -85,7 +85,11 @@ class Project:
         match stage:
             case "convert":
                 source = self._source(plate)
-                return ConvertSettings(source=source, params=config.convert, on_bad_field=config.on_bad_field)
+                # The lysosome channel only where the planes follow from it: otherwise convert does not depend on roles.
+                lysosome = config.channels.lysosome if config.convert.z == "sharpest" else None
+                return ConvertSettings(
+                    source=source, params=config.convert, on_bad_field=config.on_bad_field, lysosome=lysosome
+                )
             case "cells":
                 return CellsSettings(channels=config.channels, params=config.cells, on_bad_field=config.on_bad_field)
             case "segment":

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lysoquant.errors import FieldError
-from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
 
 _DTYPES: Final = ("uint8", "uint16")
 
@@ -80,18 +79,6 @@ def field_pixel_size_um(
         sizes = _listing({name: f"{size:g} um" for name, size in said.items()})
         raise FieldError(f"pixel sizes disagree: {sizes}; set pixel_size_um in plates.tsv")
     return next(iter(said.values()))
-
-
-def pixel_size_reason(pixel_size_um: float) -> str | None:
-    """Reason to flag a field for its pixel size, or None inside the tested range."""
-    verdict = pixel_size_verdict(pixel_size_um)
-    if verdict is None or pixel_size_accepted(pixel_size_um):
-        return verdict
-    low, high = ACCEPTED_PIXEL_SIZE_UM
-    return (
-        f"{verdict} and outside twice that range, {low:g} to {high:g} um: segment refuses it unless "
-        "segment.allow_untested_pixel_size is true; if the size is wrong, set pixel_size_um in plates.tsv"
-    )
 
 
 def _listing(values: Mapping[str, str]) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lysoquant.convert.params import ConvertSettings
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, RawPlate
 from lysoquant.layout import Layout
-from lysoquant.record import digest_json
+from lysoquant.record import Json, digest_json
 
 _NO_FIELD = Field(name="", planes={}, problems=("the well has no image; export it again or leave it out of wells.tsv",))
 
@@ -40,18 +40,28 @@ def positions(described: RawPlate, well: str) -> Sequence[Field]:
 
 def description_digest(described: RawPlate, well: str, source: Path) -> str:
     """Digest of all that the plate's own metadata and file names say of a well."""
-    fields = [
-        {
-            "name": position.name,
-            "planes": {
-                channel: [relative(plane.path, source), plane.index] for channel, plane in position.planes.items()
-            },
-            "problems": list(position.problems),
-        }
-        for position in positions(described, well)
-    ]
+    fields = fields_json(positions(described, well), name_of=lambda path: relative(path, source))
     plate = [list(described.channels), described.pixel_size_um, list(described.shape)]
     return digest_json({"fields": fields, "plate": plate})
+
+
+def fields_json(fields: Sequence[Field], *, name_of: Callable[[Path], str]) -> list[Json]:
+    """Which plane of which file is which channel of which field."""
+    return [
+        {
+            "name": field.name,
+            "planes": {
+                channel: {
+                    str(number): [name_of(plane.path), plane.index, plane.page] for number, plane in planes.items()
+                }
+                for channel, planes in field.planes.items()
+            },
+            "reduction": field.reduction,
+            "timepoint": field.timepoint,
+            "problems": list(field.problems),
+        }
+        for field in fields
+    ]
 
 
 def relative(path: Path, source: Path) -> str:

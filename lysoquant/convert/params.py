@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lysoquant.params import Params
-from lysoquant.vocabulary import NgffVersion
+from lysoquant.vocabulary import NgffVersion, RawFormat
 
 
 class ConvertParams(Params):
@@ -19,10 +19,12 @@ class ConvertParams(Params):
     """Resolution levels of every image and label image, each half the one before."""
     chunk_px: Annotated[int, Field(ge=64, le=4096)] = 512
     """Edge of a chunk in pixels; a shard always holds one whole plane."""
-    z: Literal["projection"] | Annotated[int, Field(ge=1)] = "projection"
-    """Plane to analyse: the instrument's own projection, or a plane number counted from 1."""
-    timepoint: Annotated[int, Field(ge=1)] = 1
-    """Time point to analyse, counted from 1."""
+    z: Literal["projection", "max", "sharpest", "each"] | Annotated[int, Field(ge=1)] = "projection"
+    """Z planes: projection (the instrument's own), a plane number counted from 1, max (maximum projection), sharpest
+    (the plane of a field that is sharpest in the lysosome channel, for all channels), each (every plane a field).
+    A channel with one plane gives that; a stack without the plane asked for is an error that lists the choices."""
+    timepoint: Literal["each"] | Annotated[int, Field(ge=1)] = 1
+    """Time point, counted from 1, or each (every time point a field)."""
     max_saturated_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A field with a larger share of saturated pixels in any channel is flagged."""
 
@@ -34,8 +36,9 @@ class PlateSource(Params):
     """Plate name: letters, digits, dot, dash and underscore."""
     path: str
     """The raw plate's folder (or one image file), absolute or relative to the project."""
-    format: Literal["imagexpress", "tiff"]
-    """imagexpress: MetaXpress export with its .HTD file; tiff: (OME-)TIFF files by `pattern`."""
+    format: RawFormat
+    """imagexpress: MetaXpress export or database folder; harmony: Opera Phenix, Operetta; cellvoyager: Yokogawa CV7000,
+    CV8000; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
     pattern: str | None = None
     """tiff only: regular expression on file names with groups well (or row and column), field, channel, z, time."""
     pixel_size_um: Annotated[float, Field(gt=0)] | None = None
@@ -50,3 +53,11 @@ class ConvertSettings(Params):
     source: PlateSource
     params: ConvertParams
     on_bad_field: Literal["flag", "fail"] = "flag"
+    lysosome: str | None = None
+    """Channel by which the sharpest plane is chosen; None where none is."""
+
+    @model_validator(mode="after")
+    def _sharpest_needs_a_channel(self) -> ConvertSettings:
+        if self.params.z == "sharpest" and self.lysosome is None:
+            raise ValueError("convert.z 'sharpest' needs the lysosome channel")
+        return self

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import os
+import threading
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, stack_planes
+from lysoquant.convert.checks import field_pixel_size_um, stack_planes
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
+from lysoquant.convert.stack import lumen_score, max_projection
 from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
@@ -33,8 +37,10 @@ from lysoquant.record import (
     field_report,
     read_json,
     run_batch,
+    versions,
     write_json,
 )
+from lysoquant.units import pixel_size_verdict
 from lysoquant.vocabulary import FLAGGED, OK
 
 
@@ -54,14 +60,16 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
     -------
     dict
         What the raw plate is: ``channels``, ``wells`` (names of the fields by well), ``n_rows``, ``n_columns``,
-        ``pixel_size_um``, ``shape``, ``notes``. The same is left in ``records/convert/plate.json``, which is only
-        touched where it changes.
+        ``pixel_size_um``, ``shape``, ``notes``, ``files`` (identity of the files that several wells share, which are
+        so read once and not once a well), ``seconds``, ``versions``. The same is left in
+        ``records/convert/plate.json``, which is only touched where anything but the last two changes.
 
     Raises
     ------
     PlateError
         If the raw plate can't be described or the store's place is taken.
     """
+    started = time.perf_counter()
     described = describe_plate(layout=layout, settings=settings)
     wells = {well: positions(described, well) for well in described.wells}
     PlateStore.create(
@@ -86,9 +94,13 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
         "shape": list(described.shape),
         "ngff_version": settings.params.ngff_version,
         "notes": list(described.notes),
+        "files": _shared_files(layout, plate, described),
     }
-    if read_json(layout.plate_record(plate)) != record:
-        write_json(layout.plate_record(plate), record)
+    old = read_json(layout.plate_record(plate)) or {}
+    if {key: old.get(key) for key in record} == record:
+        return old
+    record |= {"seconds": round(time.perf_counter() - started, 6), "versions": versions()}
+    write_json(layout.plate_record(plate), record)
     return record
 
 
@@ -138,12 +150,14 @@ def run(
     described = describe_plate(layout=layout, settings=settings)
     store = _open_store(layout, plate, wells, described, settings.params)
     source = layout.project / settings.source.path
+    identities = _Identities(layout, plate)
     batch = _Batch(
         layout=layout,
         plate=plate,
         described=described,
         store=store,
         settings=settings,
+        identities=identities,
         planned={well: frozenset(raw[well]) for well in wells} if raw is not None else {},
     )
 
@@ -159,7 +173,7 @@ def run(
         parameters=settings.model_dump(mode="json"),
         inputs={
             well: {
-                "raw": _identity(described.files(well), source) if raw is None else raw[well],
+                "raw": _raw_inputs(described.files(well), source, identities) if raw is None else raw[well],
                 "description": description_digest(described, well, source),
             }
             for well in wells
@@ -176,6 +190,7 @@ class _Image:
     planes: npt.NDArray[Any]
     pixel_size_um: float
     report: Json
+    z: Mapping[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -187,13 +202,14 @@ class _Batch:
     described: RawPlate
     store: PlateStore
     settings: ConvertSettings
+    identities: _Identities
     planned: Mapping[str, frozenset[str]]
     """Names of the raw files by well, as they were when the run began; empty where nobody looked."""
 
     def convert_well(self, well: str) -> WellOutcome:
-        files = _Files(self.layout)
+        files = _Files(self.identities)
         outcome = WellOutcome(digest="", counts={"fields": 0, "planes": 0})
-        contents = []
+        contents, origins = [], []
         for index, position in enumerate(positions(self.described, well)):
             image = self._read(well, index, position, files)
             target = self.store.field(well, index)
@@ -201,10 +217,12 @@ class _Batch:
             contents.append([digest_array(image.planes), None if _is_nan(image) else image.pixel_size_um])
             outcome.wrote.append(self.layout.relative(target.path))
             outcome.fields.append(image.report)
+            origins.append(_origin(position, image))
             outcome.counts["fields"] += 1
             outcome.counts["planes"] += len(image.planes)
         outcome.digest = self._digest(contents)
         outcome.read = files.read
+        outcome.extra = {"origins": origins}
         return outcome
 
     def _read(self, well: str, index: int, position: Field, files: _Files) -> _Image:
@@ -216,7 +234,7 @@ class _Batch:
             report = failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
         empty = np.zeros((len(self.described.channels), *self.described.shape), dtype=np.uint16)
         size = self.settings.source.pixel_size_um or self.described.pixel_size_um or math.nan
-        return _Image(planes=empty, pixel_size_um=size, report=report)
+        return _Image(planes=empty, pixel_size_um=size, report=report, z={})
 
     def _require_raw_plate(self, error: FieldError) -> None:
         """Raises StageError where not one file but all are gone: that is no well's fault and must not be recorded."""
@@ -240,15 +258,47 @@ class _Batch:
             kind = UnreachedFileError if self._has_lost_files(well) else FieldError
             raise kind("; ".join(position.problems))
         ordered = {channel: position.planes[channel] for channel in self.described.channels}
-        planes = stack_planes({channel: files.plane(plane) for channel, plane in ordered.items()})
+        if position.reduction == "sharpest":
+            ordered = self._sharpest(ordered, files)
+        planes = stack_planes(
+            {channel: max_projection(map(files.plane, stack.values())) for channel, stack in ordered.items()}
+        )
         # By path: files of different channels may have the same name in different folders.
         source = self.layout.project / self.settings.source.path
         size = field_pixel_size_um(
             configured=self.settings.source.pixel_size_um,
-            in_files={relative(plane.path, source): files.pixel_size_um(plane.path) for plane in ordered.values()},
+            in_files={
+                relative(plane.path, source): files.pixel_size_um(plane.path)
+                for stack in ordered.values()
+                for plane in stack.values()
+            },
             in_plate=self.described.pixel_size_um,
         )
-        return _Image(planes=planes, pixel_size_um=size, report=_judge(index, planes, size, self.settings.params))
+        return _Image(
+            planes=planes,
+            pixel_size_um=size,
+            report=_judge(index, planes, size, self.settings.params),
+            z={channel: list(stack) for channel, stack in ordered.items()},
+        )
+
+    def _sharpest(self, stacks: Mapping[str, Mapping[int, Plane]], files: _Files) -> dict[str, Mapping[int, Plane]]:
+        """The same plane of every channel that has several: the sharpest of the lysosome channel."""
+        lysosome = self.settings.lysosome or ""
+        if lysosome not in stacks:
+            raise FieldError(f"no channel {lysosome!r} to choose the sharpest plane by; correct channels.lysosome")
+        deep = {channel: stack for channel, stack in stacks.items() if len(stack) > 1}
+        if not deep:
+            return dict(stacks)
+        if lysosome not in deep:
+            raise FieldError(
+                f"channel {lysosome!r} has a single Z plane, which can't tell the sharpest of {next(iter(deep))!r};"
+                " set convert.z to max or to a plane number"
+            )
+        common = [number for number in stacks[lysosome] if all(number in stack for stack in deep.values())]
+        if not common:
+            raise FieldError("no Z plane was acquired in every channel; set convert.z to max")
+        best = max(common, key=lambda number: lumen_score(files.plane(stacks[lysosome][number])))
+        return {channel: {best: stack[best]} if channel in deep else stack for channel, stack in stacks.items()}
 
     def _write(self, target: FieldStore, position: Field, image: _Image) -> None:
         params = self.settings.params
@@ -259,7 +309,7 @@ class _Batch:
             levels=params.pyramid_levels,
             chunk_px=params.chunk_px,
             attributes={
-                "name": position.name,
+                **_origin(position, image),
                 "status": image.report["status"],
                 "reasons": image.report["reasons"],
             },
@@ -279,36 +329,59 @@ class _Batch:
         )
 
 
+class _Identities:
+    """Identity of raw files, each hashed once a batch; those that wells share once a plate, by :func:`write_plate`."""
+
+    def __init__(self, layout: Layout, plate: str) -> None:
+        self._layout = layout
+        self._known: dict[str, Json] = {
+            entry["path"]: entry for entry in (read_json(layout.plate_record(plate)) or {}).get("files", ())
+        }
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def of(self, path: Path) -> Json | None:
+        """Path, size, time of change and SHA-256 of a file; None where it can't be read."""
+        name = self._layout.relative(path)
+        with self._locks[name]:
+            try:
+                status = path.stat()
+                known = self._known.get(name)
+                if known is None or [known["size"], known["mtime_ns"]] != [status.st_size, status.st_mtime_ns]:
+                    known = {
+                        "path": name,
+                        "size": status.st_size,
+                        "mtime_ns": status.st_mtime_ns,
+                        "sha256": digest_file(path),
+                    }
+                    self._known[name] = known
+            except OSError:  # the reader says what is wrong with it
+                return None
+        return known
+
+
 class _Files:
     """The raw files of a well, with the identity of each that was read."""
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, identities: _Identities) -> None:
+        self._identities = identities
         self.read: list[Json] = []
-        self._known: set[Path] = set()
+        self._seen: set[Path] = set()
         self.pixel_size_um = functools.cache(raw_io.file_pixel_size_um)
 
     def plane(self, plane: Plane) -> npt.NDArray[Any]:
-        self._identify(plane.path)
+        if plane.path not in self._seen:
+            self._seen.add(plane.path)
+            identity = self._identities.of(plane.path)
+            self.read += [] if identity is None else [identity]
         return raw_io.read_plane(plane)
 
-    def _identify(self, path: Path) -> None:
-        if path in self._known:
-            return
-        self._known.add(path)
-        try:
-            status = path.stat()
-            sha256 = digest_file(path)
-        except OSError:  # the reader says what is wrong with it
-            return
-        self.read.append(
-            {
-                "path": self._layout.relative(path),
-                "size": status.st_size,
-                "mtime_ns": status.st_mtime_ns,
-                "sha256": sha256,
-            }
-        )
+
+def _shared_files(layout: Layout, plate: str, described: RawPlate) -> list[Json]:
+    """Identity of the files that several wells lie in."""
+    wells_with = Counter(path for well in described.wells for path in described.files(well))
+    identities = _Identities(layout, plate)
+    found = (identities.of(path) for path, number in sorted(wells_with.items()) if number > 1)
+    return [identity for identity in found if identity is not None]
 
 
 def _open_store(
@@ -335,13 +408,23 @@ def _judge(index: int, planes: npt.NDArray[Any], pixel_size_um: float, params: C
     values = {"saturated_fraction": _rounded(saturated)}
     if scores:
         values["focus_score"] = _rounded(float(np.median(scores)))
-    reasons = [reason for reason in (pixel_size_reason(pixel_size_um),) if reason is not None]
+    reasons = [reason for reason in (pixel_size_verdict(pixel_size_um),) if reason is not None]
     if saturated > params.max_saturated_fraction:
         reasons.append(
             f"{saturated:.2%} of the pixels of a channel are saturated, expected at most "
             f"{params.max_saturated_fraction:.2%}; image with less light or exposure"
         )
     return field_report(index, status=FLAGGED if reasons else OK, reasons=reasons, **values)
+
+
+def _origin(position: Field, image: _Image) -> Json:
+    """What a field is in the raw plate: position, time point, and the Z planes by channel (0: the instrument's)."""
+    return {
+        "name": position.name,
+        "timepoint": position.timepoint,
+        "z": dict(image.z),
+        "reduction": position.reduction,
+    }
 
 
 def _rounded(value: float) -> float:
@@ -353,12 +436,10 @@ def _is_nan(image: _Image) -> bool:
     return math.isnan(image.pixel_size_um)
 
 
-def _identity(files: Sequence[Path], source: Path) -> Json:
+def _raw_inputs(files: Sequence[Path], source: Path, identities: _Identities) -> Json:
     """Identity of a well's raw files by name, size and content."""
-    identity: Json = {}
-    for path in files:
-        try:
-            identity[relative(path, source)] = {"size": path.stat().st_size, "sha256": digest_file(path)}
-        except OSError:
-            identity[relative(path, source)] = None
-    return identity
+    found = {relative(path, source): identities.of(path) for path in files}
+    return {
+        name: None if identity is None else {"size": identity["size"], "sha256": identity["sha256"]}
+        for name, identity in found.items()
+    }

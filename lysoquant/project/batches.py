@@ -7,7 +7,7 @@ Stages may have batches of different sizes: a batch waits for every upstream bat
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -133,11 +133,14 @@ class Plan:
         For each plate and well the number of fields. It is asked only for the plates that are asked for.
     only : mapping of str to collection of str, optional
         By plate the wells that have jobs; all by default.
+    shared : mapping of str to mapping of str to str
+        For each plate the identities of the raw files that several wells lie in; asked for likewise.
     """
 
     project: Project
     n_fields: Mapping[str, Mapping[str, int]]
     only: Mapping[str, Collection[str]] | None = None
+    shared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @cached_property
     def plates(self) -> tuple[str, ...]:
@@ -218,8 +221,8 @@ class Plan:
         ]
 
     def plate_digest(self, plate: str) -> str:
-        """Digest of the plate's wells and their numbers of fields, which its metadata hold."""
-        return digest_json(dict(self.n_fields[plate]))
+        """Digest of what the plate's metadata hold: its wells, their numbers of fields, the files that they share."""
+        return digest_json([dict(self.n_fields[plate]), dict(self.shared.get(plate, {}))])
 
     @cached_property
     def model_sha256(self) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from pydantic import ValidationError
 
@@ -24,10 +24,11 @@ from lysoquant.convert.params import ConvertParams, PlateSource
 from lysoquant.errors import ConfigError
 from lysoquant.record import write_text_atomic
 from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
-from lysoquant.vocabulary import PLATE_NAME, ROLES, row_index, split_well, well_order
+from lysoquant.vocabulary import PLATE_NAME, ROLES, RawFormat, row_index, split_well, well_order
 
 if TYPE_CHECKING:
     from lysoquant.io.raw.description import RawPlate
+    from lysoquant.io.raw.select import TimeChoice, ZChoice
 
 ROLE_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "lysosome": ("lysosome", "lyso", "lamp1", "lamp2", "rab7"),
@@ -85,13 +86,14 @@ def initialise(
     nucleus: str | None = None,
     no_nucleus: bool = False,
     plate_map: Path | None = None,
-    format: Literal["imagexpress", "tiff"] | None = None,
+    format: RawFormat | None = None,
     pattern: str | None = None,
     channel_names: str | None = None,
     pixel_size_um: float | None = None,
     plate_name: str | None = None,
-    z: Literal["projection"] | int = "projection",
-    timepoint: int = 1,
+    z: ZChoice = "projection",
+    timepoint: TimeChoice = 1,
+    on_described: Callable[[RawPlate], None] = lambda plate: None,
 ) -> Initialised:
     """Describe a raw plate and write the project's ``config.yaml``, ``plates.tsv`` and ``wells.tsv``.
 
@@ -115,6 +117,8 @@ def initialise(
         Pixel size, where the metadata have none or a wrong one.
     plate_name : str, optional
         Name of the plate; otherwise its own, made safe.
+    on_described : callable, optional
+        Told what the plate is as soon as that is known, also where something else is wrong then.
 
     Raises
     ------
@@ -128,6 +132,7 @@ def initialise(
     _check_places(raw, project)
     names = [name.strip() for name in channel_names.split(";")] if channel_names is not None else None
     plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+    on_described(plate)
     _check_reader_flags(plate.format, pattern=pattern, channel_names=channel_names)
     name, name_notes = _plate_name(plate.name, plate_name)
     channels = settle_roles(plate.channels, lysosome=lysosome, cargo=cargo, nucleus=nucleus, no_nucleus=no_nucleus)
@@ -355,7 +360,7 @@ def _field_notes(plate: RawPlate) -> list[str]:
     return [f"WARNING: {len(bad)} of {total} fields can't be used as they are, first {bad[0]}"]
 
 
-def _config(channels: Channels, *, z: Literal["projection"] | int, timepoint: int) -> Config:
+def _config(channels: Channels, *, z: ZChoice, timepoint: TimeChoice) -> Config:
     cells = CellsParams(method="watershed" if channels.nucleus is not None else "field")
     convert = ConvertParams(z=z, timepoint=timepoint)
     try:

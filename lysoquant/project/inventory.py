@@ -9,10 +9,10 @@ A file of a well in which convert could not open one gets a new token, since it 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lysoquant.config import Project
 from lysoquant.convert.params import ConvertSettings
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MISSING: Final = "missing"
 """Token of a file that the plate names and that is not there."""
 
+T = TypeVar("T")
+
 AGAIN: Final = "+"
 """Ends the token of a file that is to be read again though neither size nor time of change differ."""
 
@@ -54,11 +56,14 @@ class PlateInventory:
         Raw files looked at.
     n_hashed : int
         Files that had to be read because their size or time of change differed from the last look.
+    shared : mapping of str to str
+        Tokens of the files that several wells lie in.
     """
 
     n_fields: Mapping[str, int]
     n_files: int
     n_hashed: int
+    shared: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_project(project: Project, *, refresh: bool) -> Plan:
@@ -78,28 +83,45 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
         If the records are to be trusted and there are none; raised when the plate is asked for.
     """
     if not refresh:
-        return Plan(project=project, n_fields=_Recorded(project))
+        recorded: dict[str, PlateInventory] = {}
+
+        def look(plate: str) -> PlateInventory:
+            if plate not in recorded:
+                recorded[plate] = recorded_plate(project, plate)
+            return recorded[plate]
+
+        return Plan(
+            project=project,
+            n_fields=_Recorded(project, lambda plate: look(plate).n_fields),
+            shared=_Recorded(project, lambda plate: look(plate).shared),
+        )
     _remove_cut_records(project)
-    return Plan(project=project, n_fields={plate: refresh_plate(project, plate).n_fields for plate in project.plates})
+    return plan_of(project, {plate: refresh_plate(project, plate) for plate in project.plates})
 
 
-class _Recorded(Mapping[str, Mapping[str, int]]):
-    """Numbers of fields by plate and well, from the records of the plates that are asked for."""
+class _Recorded(Mapping[str, T]):
+    """What the records of a plate say, read when the plate is asked for."""
 
-    def __init__(self, project: Project) -> None:
-        self._project = project
-        self._read: dict[str, Mapping[str, int]] = {}
+    def __init__(self, project: Project, look: Callable[[str], T]) -> None:
+        self._project, self._look = project, look
 
-    def __getitem__(self, plate: str) -> Mapping[str, int]:
-        if plate not in self._read:
-            self._read[plate] = recorded_plate(self._project, plate).n_fields
-        return self._read[plate]
+    def __getitem__(self, plate: str) -> T:
+        return self._look(plate)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._project.plates)
 
     def __len__(self) -> int:
         return len(self._project.plates)
+
+
+def plan_of(project: Project, inventories: Mapping[str, PlateInventory]) -> Plan:
+    """The jobs of a project whose plates have been looked at."""
+    return Plan(
+        project=project,
+        n_fields={plate: inventory.n_fields for plate, inventory in inventories.items()},
+        shared={plate: inventory.shared for plate, inventory in inventories.items()},
+    )
 
 
 def _remove_cut_records(project: Project) -> None:
@@ -166,10 +188,13 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
     description = _describe(project, plate)
     _require_channels(project, plate, description)
     memory = _Memory(layout, plate, names)
-    tokens: dict[str, dict[str, str]] = {
-        well: {names[path]: memory.identify(well, path) for path in description.files(well)}
-        for well in description.wells
-    }
+    files = {well: description.files(well) for well in description.wells}
+    wells_of: dict[Path, list[str]] = {}
+    for well, paths in files.items():
+        for path in paths:
+            wells_of.setdefault(path, []).append(well)
+    token_of = {path: memory.identify(wells, path) for path, wells in wells_of.items()}
+    tokens = {well: {names[path]: token_of[path] for path in paths} for well, paths in files.items()}
     size = project.config.execution.wells_per_job.convert
     records = {
         layout.raw_record(plate, batch.name): _raw_record(description, names, batch.wells, tokens)
@@ -179,6 +204,7 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
         n_fields={well: len(fields) for well, fields in description.wells.items()},
         n_files=len(memory.seen),
         n_hashed=memory.n_hashed,
+        shared=_shared(tokens),
     )
     records[_cache_file(layout, plate)] = {"files": memory.seen}
     return PlateLook(description=description, inventory=inventory, tokens=tokens, records=records)
@@ -200,9 +226,20 @@ def recorded_plate(project: Project, plate: str) -> PlateInventory:
         )
     return PlateInventory(
         n_fields={well: count for record in records for well, count in record["n_fields"].items()},
-        n_files=sum(len(files) for record in records for files in record["wells"].values()),
+        n_files=len({name for record in records for files in record["wells"].values() for name in files}),
         n_hashed=0,
+        shared=_shared({well: files for record in records for well, files in record["wells"].items()}),
     )
+
+
+def _shared(tokens: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Tokens of the files that several wells lie in."""
+    seen: set[str] = set()
+    shared: dict[str, str] = {}
+    for files in tokens.values():
+        shared |= {name: token for name, token in files.items() if name in seen}
+        seen |= files.keys()
+    return shared
 
 
 def raw_files(layout: Layout, plate: str, batch: str, wells: Sequence[str]) -> dict[str, Json]:
@@ -357,21 +394,21 @@ class _Memory:
         self.seen: dict[str, list[int | str]] = {}
         self.n_hashed = 0
 
-    def identify(self, well: str, path: Path) -> str:
-        """Token of a file of a well."""
+    def identify(self, wells: Sequence[str], path: Path) -> str:
+        """Token of a file that these wells lie in."""
         name = self._names[path]
         try:
             status = path.stat()
         except OSError:
             return MISSING
         stat = [status.st_size, status.st_mtime_ns]
-        token = self._token(well, name, path, stat)
-        if token == self._convert_record(well).get(UNREACHED, {}).get(name):
+        token = self._token(wells, name, path, stat)
+        if any(token == self._convert_record(well).get(UNREACHED, {}).get(name) for well in wells):
             token += AGAIN
         self.seen[name] = [*stat, token]
         return token
 
-    def _token(self, well: str, name: str, path: Path, stat: list[int]) -> str:
+    def _token(self, wells: Sequence[str], name: str, path: Path, stat: list[int]) -> str:
         new = f"{stat[0]}-{stat[1]}"
         *cached_stat, known = self._cache.get(name, (self._tokens.get(name, MISSING),))
         token = str(known)
@@ -379,7 +416,8 @@ class _Memory:
             return new
         if stat == cached_stat:
             return token
-        converted = self._converted_file(well, name, path)
+        found = (self._converted_file(well, name, path) for well in wells)
+        converted = next((entry for entry in found if entry is not None), None)
         if converted is None:
             return new
         if not cached_stat and stat == [converted["size"], converted["mtime_ns"]]:
@@ -422,15 +460,9 @@ def _raw_record(
 
 
 def _fields_digest(description: RawPlate, names: _Names, well: str) -> str:
-    fields = [
-        {
-            "name": field.name,
-            "planes": {label: [names[plane.path], plane.index] for label, plane in field.planes.items()},
-            "problems": list(field.problems),
-        }
-        for field in description.wells[well]
-    ]
-    return digest_json(fields)
+    from lysoquant.convert.describe import fields_json
+
+    return digest_json(fields_json(description.wells[well], name_of=names.__getitem__))
 
 
 def _raw_records(layout: Layout, plate: str) -> list[Json]:

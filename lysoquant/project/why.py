@@ -12,7 +12,7 @@ from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.config import Project
 from lysoquant.layout import Layout
 from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
-from lysoquant.project.inventory import AGAIN, PlateLook, look_at_plate
+from lysoquant.project.inventory import AGAIN, PlateLook, look_at_plate, plan_of
 from lysoquant.record import Json, damaged_fields, lost_outputs, read_json
 from lysoquant.report.inputs import report_inputs, well_records
 from lysoquant.source import source_digest
@@ -53,7 +53,7 @@ def pending(project: Project) -> list[Pending]:
         As :func:`lysoquant.project.inventory.plan_project`.
     """
     looks = {plate: look_at_plate(project, plate) for plate in project.plates}
-    plan = Plan(project=project, n_fields={plate: look.inventory.n_fields for plate, look in looks.items()})
+    plan = plan_of(project, {plate: look.inventory for plate, look in looks.items()})
     found: list[Pending] = []
     for plate, look in looks.items():
         found += _Plate(plan, plate, look).pending()

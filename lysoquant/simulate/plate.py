@@ -20,11 +20,11 @@ from lysoquant.record import write_json
 from lysoquant.simulate.optics import Camera, Optics
 from lysoquant.simulate.scene import CHANNELS, Appearance, Biology, Scene, SceneSettings, simulate_scene
 from lysoquant.simulate.vesicles import classes as vesicle_classes
-from lysoquant.simulate.writers import FORMATS, ImageXpress, OmeTiff
+from lysoquant.simulate.writers import FORMATS, Writer
 from lysoquant.units import MIN_AREA_UM2
 from lysoquant.vocabulary import row_letters, well_name
 
-FormatName = Literal["imagexpress", "ome-tiff"]
+FormatName = Literal["imagexpress", "operetta", "ome-tiff"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,8 @@ def simulate_plate(out: Path, settings: PlateSettings, *, processes: int = 1) ->
         n_rows=rows,
         n_columns=columns,
         channels=CHANNELS,
+        size_px=settings.size_px,
+        pixel_size_um=settings.pixel_size_um,
     )
     (out / "truth").mkdir(parents=True, exist_ok=True)
     jobs = [(settings, well, index, writer) for well in wells for index in range(settings.n_fields)]
@@ -173,7 +175,7 @@ def simulate_plate(out: Path, settings: PlateSettings, *, processes: int = 1) ->
     return out
 
 
-Job = tuple[PlateSettings, SimulatedWell, int, ImageXpress | OmeTiff]
+Job = tuple[PlateSettings, SimulatedWell, int, Writer]
 Rows = list[dict[str, object]]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from lysoquant.simulate.operetta import Operetta
 from lysoquant.vocabulary import row_index, split_well
 
 
@@ -23,7 +24,15 @@ class ImageXpress:
     name: str
 
     def begin(
-        self, *, wells: Sequence[str], n_fields: int, n_rows: int, n_columns: int, channels: Sequence[str]
+        self,
+        *,
+        wells: Sequence[str],
+        n_fields: int,
+        n_rows: int,
+        n_columns: int,
+        channels: Sequence[str],
+        size_px: int,
+        pixel_size_um: float,
     ) -> None:
         """Write the .HTD files: what comes before the first image."""
         chosen = {split_well(well) for well in wells}
@@ -83,7 +92,15 @@ class OmeTiff:
     name: str
 
     def begin(
-        self, *, wells: Sequence[str], n_fields: int, n_rows: int, n_columns: int, channels: Sequence[str]
+        self,
+        *,
+        wells: Sequence[str],
+        n_fields: int,
+        n_rows: int,
+        n_columns: int,
+        channels: Sequence[str],
+        size_px: int,
+        pixel_size_um: float,
     ) -> None:
         """Make the folder."""
         self.out.mkdir(parents=True, exist_ok=True)
@@ -105,7 +122,8 @@ class OmeTiff:
         )
 
 
-FORMATS: Final[Mapping[str, type[ImageXpress] | type[OmeTiff]]] = {"imagexpress": ImageXpress, "ome-tiff": OmeTiff}
+Writer = ImageXpress | Operetta | OmeTiff
+FORMATS: Final[Mapping[str, type[Writer]]] = {"imagexpress": ImageXpress, "operetta": Operetta, "ome-tiff": OmeTiff}
 OME_TIFF_PATTERN: Final = r"^(?P<well>[A-Z]+\d+)_f(?P<field>\d+)\.ome\.tif$"
 
 

@@ -41,7 +41,7 @@ def test_imagexpress_3434_ends_with_tables_and_an_honest_refusal(plate_3434: tup
     fields = pd.read_parquet(results / "tables/fields.parquet")
     assert list(zip(fields.well, fields.field, strict=True)) == [("B02", 0), ("B02", 1), ("B03", 0), ("B03", 1)]
     assert (fields.status == "failed").all()
-    assert fields.reason.str.contains("pixel size 1.3672 um is outside").all()
+    assert (fields.reason.str.count("pixel size 1.3672 um is outside") == 1).all()
     assert fields.reason.str.contains("pixel_size_um in plates.tsv").all()
     wells = pd.read_csv(results / "tables/wells.csv")
     assert wells.well.tolist() == ["B02", "B03"]
@@ -68,3 +68,48 @@ def test_hela_lysosomes_become_a_one_well_plate_with_its_pixel_size_in_doubt(rea
     assert well.n_endolysosomes > 0
     assert len(pd.read_parquet(tables / "endolysosomes.parquet")) == well.n_endolysosomes
     assert (project / "results/report/index.html").stat().st_size > 50_000
+
+
+PHENIX_ROLES = ("--lysosome", "Alexa 488", "--cargo", "Alexa 568", "--nucleus", "HOECHST 33342")
+
+
+def test_a_phenix_plate_ends_with_tables_and_an_honest_refusal(real_data: Path, tmp_path: Path) -> None:
+    project = tmp_path / "phenix"
+    said = lysoquant("init", real_data / "phenix" / "Version1", "--output", project, *PHENIX_ROLES)
+    assert "BR00121482 (harmony, 16 x 24 wells)" in said
+    assert "images/Index.idx.xml, the index of a Harmony export" in said
+    assert "flat-field profiles, which are not applied" in said
+    lysoquant("run", project, "--cores", "2")
+    (field,) = pd.read_parquet(project / "results/tables/fields.parquet").itertuples()
+    assert (field.well, field.field, field.status) == ("A01", 0, "failed")
+    assert "pixel size 0.597976 um is outside the tested range" in field.reason
+    (well,) = pd.read_csv(project / "results/tables/wells.csv").itertuples()
+    assert (well.n_fields, well.n_fields_failed) == (1, 1)
+    assert "pixel_size" in well.flags
+
+
+def test_an_operetta_plate_of_one_channel_is_refused(real_data: Path, tmp_path: Path) -> None:
+    raw = real_data / "operetta" / "operetta_plate"
+    done = subprocess.run(
+        [LYSOQUANT, "init", raw, "--output", tmp_path / "p"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "the plate has one channel, 'Fluorescein (FITC)'; expected at least two" in done.stderr
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_cellvoyager_plate_of_stacks_ends_with_tables_and_an_honest_refusal(real_data: Path, tmp_path: Path) -> None:
+    (raw,) = (path for path in (real_data / "yokogawa_cv8000").iterdir() if path.is_dir())
+    project = tmp_path / "cv8000"
+    said = lysoquant(
+        "init", raw, "--output", project, "--lysosome", "488", "--cargo", "405", "--no-nucleus", "--z", "max"
+    )
+    assert "(cellvoyager, 8 x 12 wells)" in said
+    assert "Z planes 1 to 4: the maximum projection of all planes is taken" in said
+    lysoquant("run", project, "--cores", "2")
+    fields = pd.read_parquet(project / "results/tables/fields.parquet")
+    assert fields.groupby("well").size().to_dict() == {"D08": 4, "E03": 4, "F08": 4}
+    assert fields.reason.str.contains("pixel size 0.325 um is outside the tested range").all()
+    wells = pd.read_csv(project / "results/tables/wells.csv")
+    assert (wells.n_fields_failed == 4).all()
+    assert (wells.n_endolysosomes == 0).all()

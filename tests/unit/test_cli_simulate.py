@@ -34,6 +34,14 @@ def test_ome_tiff_says_its_pattern(tmp_path: Path, capsys: pytest.CaptureFixture
     assert list(describe(out, pattern=pattern).wells) == ["B02"]
 
 
+def test_an_operetta_plate_needs_no_pattern(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "op"
+    assert invoke(["simulate", "plate", str(out), "--format", "operetta", *PLATE]) == 0
+    assert "--pattern" not in capsys.readouterr().out
+    plate = describe(out)
+    assert (plate.format, plate.name, list(plate.wells)) == ("harmony", "op", ["B02"])
+
+
 def test_a_folder_in_use_is_one_line_and_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").touch()
     assert invoke(["simulate", "plate", str(tmp_path), *PLATE]) == 2

@@ -75,8 +75,14 @@ def test_a_date_stays_text(tmp_path: Path) -> None:
             "convert:\n  ngff_version: 0.5",
             "config.yaml:3: convert.ngff_version: found 0.5, expected one of '0.4', '0.5'; put",
         ),
-        ("convert: {z: yes}", "convert.z: found true, expected 'projection' or a whole number, at least 1"),
-        ("convert: {z: 0}", "convert.z: found 0, expected 'projection' or a whole number, at least 1"),
+        (
+            "convert: {z: yes}",
+            "found true, expected one of 'projection', 'max', 'sharpest', 'each' or a whole number, at least 1",
+        ),
+        (
+            "convert: {z: 0}",
+            "convert.z: found 0, expected one of 'projection', 'max', 'sharpest', 'each' or a whole number, at least 1",
+        ),
         ("convert: {chunk_px: 512.0}", "convert.chunk_px: found 512.0, expected a whole number"),
         ("convert: {chunk_px: true}", "convert.chunk_px: found true, expected a whole number"),
         ("convert: [1]", "convert: found [1], expected a section of settings"),

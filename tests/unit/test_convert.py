@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, stack_planes
+from lysoquant.convert.checks import field_pixel_size_um, stack_planes
 from lysoquant.convert.params import ConvertParams, ConvertSettings, PlateSource
 from lysoquant.convert.quality import focus_score, saturated_fraction
 from lysoquant.convert.step import describe_plate, run, write_plate
@@ -158,11 +158,11 @@ def test_pixel_sizes_that_disagree_or_lack_are_errors_with_the_way_out() -> None
         field_pixel_size_um(configured=None, in_files={"a.tif": None}, in_plate=None)
 
 
-@pytest.mark.parametrize(("size", "is_flagged", "is_refused"), [(0.04, 0, 0), (0.12, 0, 0), (0.2, 1, 0), (0.25, 1, 1)])
-def test_untested_pixel_sizes_have_a_reason(size: float, is_flagged: bool, is_refused: bool) -> None:
-    reason = pixel_size_reason(size)
-    assert (reason is not None) == is_flagged
-    assert ("twice that range" in (reason or "")) == is_refused
+@pytest.mark.parametrize(("size", "is_flagged"), [(0.04, False), (0.12, False), (0.2, True), (0.25, True)])
+def test_untested_pixel_sizes_have_a_reason(layout: Layout, raw: Path, size: float, is_flagged: bool) -> None:
+    report = reports(convert(layout, make_settings(pixel_size_um=size), wells=["A01"]))["A01", 0]
+    expected = [f"pixel size {size:g} um is outside the tested range 0.04 to 0.12 um"] if is_flagged else []
+    assert (report["status"], report["reasons"]) == ("flagged" if is_flagged else "ok", expected)
 
 
 # The plate -----------------------------------------------------------------------------------------------------------
@@ -409,6 +409,5 @@ def test_a_real_metaxpress_plate_converts_and_is_flagged(layout: Layout, real_da
     np.testing.assert_array_equal(field.read("DAPI"), original)
     for report in reports(record).values():
         assert report["status"] == "flagged"
-        assert "pixel size 1.3672 um is outside the tested range" in report["reasons"][0]
-        assert "twice that range" in report["reasons"][0]
+        assert report["reasons"] == ["pixel size 1.3672 um is outside the tested range 0.04 to 0.12 um"]
     assert "wave 4 'Cy5'" in json.dumps(read_json(layout.plate_record("P")))

@@ -20,7 +20,7 @@ LABELS = ("DAPI", "LAMP1-GFP", "SEC62 HA")
 
 
 def raw_plate(**changes: Any) -> RawPlate:
-    planes: Mapping[str, Plane] = {label: Plane(path=Path("x.tif")) for label in LABELS}
+    planes: Mapping[str, Mapping[int, Plane]] = {label: {1: Plane(path=Path("x.tif"))} for label in LABELS}
     wells = {well: [Field(name="s1", planes=planes), Field(name="s2", planes=planes)] for well in ("B02", "B03", "C10")}
     values: dict[str, Any] = {
         "name": "Plate_7",
@@ -297,21 +297,67 @@ def test_fields_with_problems_are_said(begin: Callable[..., Initialised]) -> Non
 def test_the_command_describes_the_plate_and_the_next_step(
     begin: Callable[..., Initialised], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        lysoquant.io.raw, "describe", lambda *args, **kwargs: raw_plate(notes=("odd \x1b[2J",)), raising=False
-    )
+    more = {"notes": ("odd \x1b[2J",), "seen": "a name", "z_planes": (0, 1, 2, 3), "timepoints": (1, 2)}
+    monkeypatch.setattr(lysoquant.io.raw, "describe", lambda *args, **kwargs: raw_plate(**more), raising=False)
     result = CliRunner().invoke(init, [str(tmp_path / "raw"), "--output", str(tmp_path / "my project")])
     assert result.exit_code == 0
     for words in (
         "plate       Plate_7 (imagexpress, 8 x 12 wells)",
         "wells       3 with images, 6 fields (2 a well)",
+        "seen        a name",
+        "pixels      in 1 file, such as x.tif",
         "image       512 x 640 pixels (y, x)",
+        "z           Z planes 1 to 3 and the instrument's projection",
+        "time points 1, 2",
         "channels    DAPI (nucleus), LAMP1-GFP (lysosome), SEC62 HA (cargo)",
         "pixel size  0.08 um (inside the tested range)",
         "note        odd ?[2J",
         f"lysoquant run '{tmp_path}/my project'",
     ):
         assert words in result.output
+
+
+def test_the_plate_is_described_also_where_its_channels_do_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raw").mkdir()
+    plate = raw_plate(channels=("DAPI",), notes=("odd",))
+    monkeypatch.setattr(lysoquant.io.raw, "describe", lambda *args, **kwargs: plate)
+    result = CliRunner().invoke(init, [str(tmp_path / "raw"), "--output", str(tmp_path / "p")])
+    assert "the plate has one channel, 'DAPI'" in str(result.exception)
+    assert [line.split()[0] for line in result.output.splitlines()] == [
+        *("plate", "raw", "pixels", "wells", "image", "channels", "z", "time", "pixel", "note"),
+    ]
+    assert "channels    DAPI\n" in result.output
+    assert "pixel size  0.08 um\n" in result.output
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "z", "timepoint"),
+    [
+        ([], "projection", 1),
+        (["--z", "sharpest", "--timepoint", "each"], "sharpest", "each"),
+        (["--z", "max", "--timepoint", "2"], "max", 2),
+        (["--z", "7"], 7, 1),
+    ],
+)
+def test_planes_and_time_points_reach_the_reader_and_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], z: Any, timepoint: Any
+) -> None:
+    (tmp_path / "raw").mkdir()
+    told: list[tuple[Any, Any]] = []
+
+    def describe(path: Path, *, z: Any, timepoint: Any, **more: Any) -> RawPlate:
+        told.append((z, timepoint))
+        return raw_plate()
+
+    monkeypatch.setattr(lysoquant.io.raw, "describe", describe)
+    result = CliRunner().invoke(init, [str(tmp_path / "raw"), "--output", str(tmp_path / "p"), *arguments])
+    assert result.exit_code == 0, result.output
+    settings = load_project(tmp_path / "p").settings("convert", "Plate_7").model_dump()
+    assert (told, settings["params"]["z"], settings["params"]["timepoint"]) == ([(z, timepoint)], z, timepoint)
+    assert settings["lysosome"] == ("LAMP1-GFP" if z == "sharpest" else None)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +368,7 @@ def test_the_command_describes_the_plate_and_the_next_step(
         ["--timepoint", "0"],
         ["--pixel-size-um", "0"],
         ["--pixel-size-um", "nan"],
-        ["--format", "czi"],
+        ["--format", "xyz"],
     ],
 )
 def test_the_command_refuses_bad_values_with_status_2(tmp_path: Path, arguments: list[str]) -> None:

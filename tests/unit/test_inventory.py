@@ -166,6 +166,54 @@ def test_changed_content_changes_its_token_only(layout: Layout, raw: Path, proje
     assert tokens(layout) == after
 
 
+def shared_plate(layout: Layout) -> tuple[Project, Path]:
+    """Two wells in the pages of one OME-TIFF, whose XML places them."""
+    well = '<Well Row="1" Column="{0}"><WellSample><ImageRef ID="Image:{0}"/></WellSample></Well>'
+    image = (
+        '<Image ID="Image:{0}"><Pixels SizeX="8" SizeY="8" SizeC="2" DimensionOrder="XYCZT" Type="uint16">'
+        '<Channel Name="L"/><Channel Name="C"/><TiffData IFD="{1}" PlaneCount="2"/></Pixels></Image>'
+    )
+    plate = f"<Plate>{well.format(1)}{well.format(2)}</Plate>"
+    text = f"<OME>{plate}{image.format(1, 0)}{image.format(2, 2)}</OME>"
+    path = layout.project / "raw" / "all.tif"
+    path.parent.mkdir()
+    with tifffile.TiffWriter(path) as writer:
+        for number in range(4):
+            writer.write(
+                np.full((8, 8), number, np.uint16), description=text if number == 0 else None, metadata=None,
+                contiguous=False,
+            )  # fmt: skip
+    source = PlateSource(plate="P", path="raw", format="ome-tiff")
+    config = Config(
+        channels=Channels(lysosome="L", cargo="C"),
+        cells=CellsParams(method="field"),
+        execution=Execution(wells_per_job=WellsPerJob(convert=1)),
+    )
+    return Project(layout=layout, config=config, plates={"P": source}, plate_map=()), path
+
+
+def test_a_file_of_several_wells_is_looked_at_once_and_its_change_is_the_plates(layout: Layout) -> None:
+    project, path = shared_plate(layout)
+    token = "{0.st_size}-{0.st_mtime_ns}".format(path.stat())
+    expected = PlateInventory(n_fields={"B02": 1, "B03": 1}, n_files=1, n_hashed=0, shared={"all.tif": token})
+    assert refresh_plate(project, "P") == expected
+    assert recorded_plate(project, "P") == expected
+    digest = plan_project(project, refresh=False).plate_digest("P")
+    entry = {"path": path.as_posix(), "size": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+    read = {"read": [entry | {"sha256": digest_file(path)}]}
+    write_json(layout.well_record("P", "convert", "B03"), read)
+    touch(path)
+    assert refresh_plate(project, "P").n_hashed == 1
+    assert plan_project(project, refresh=False).plate_digest("P") == digest
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    touch(path)
+    assert refresh_plate(project, "P").n_hashed == 1
+    assert set(tokens(layout).values()) == {"{0.st_size}-{0.st_mtime_ns}".format(path.stat())}
+    assert plan_project(project, refresh=False).plate_digest("P") != digest
+
+
 def test_a_file_that_was_never_converted_is_not_read(layout: Layout, raw: Path, project: Any) -> None:
     refresh_plate(project(), "P")
     before = tokens(layout)

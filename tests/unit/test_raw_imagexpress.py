@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import tifffile
 
 from lysoquant.errors import FieldError, PlateError
-from lysoquant.io.raw import RawPlate, describe, read_plane
+from lysoquant.io.raw import Plane, RawPlate, describe, read_plane
 
 CALIBRATED = (
     '<MetaData><PlaneInfo><prop id="spatial-calibration-state" type="bool" value="on"/>'
@@ -75,7 +76,13 @@ def names_of(
 
 def used(plate: RawPlate, well: str = "B02", site: int = 0) -> dict[str, str]:
     """File by channel of one field, with its folder."""
-    return {label: "/".join(plane.path.parts[-2:]) for label, plane in plate.wells[well][site].planes.items()}
+    return {label: "/".join(only(planes).path.parts[-2:]) for label, planes in plate.wells[well][site].planes.items()}
+
+
+def only(planes: Mapping[int, Plane]) -> Plane:
+    """The one plane of a channel."""
+    (plane,) = planes.values()
+    return plane
 
 
 def noted(plate: RawPlate, words: str) -> str:
@@ -110,7 +117,11 @@ def test_real_plate_with_stacks_single_planes_and_a_wave_that_does_not_exist(rea
     assert plate.channels == ("DAPI", "FITC", "Texas Red")
     assert noted(plate, "'Cy5'").startswith("wave 4")
     assert noted(plate, "3 Z steps, 2 are on disk")
-    assert noted(plate, "projection (ZStep_0)")
+    assert noted(plate, "Z planes 1, 2 and the instrument's projection: the instrument's projection is read")
+    assert noted(plate, "wave 2 'FITC': the same image lies in every ZStep folder")
+    assert noted(plate, "wave 3 'Texas Red': the same image lies in every ZStep folder")
+    assert (plate.z_planes, plate.timepoints) == ((0, 1, 2), (1,))
+    assert plate.seen == "9987.HTD, which MetaXpress writes with a plate"
     assert {well: [field.name for field in fields] for well, fields in plate.wells.items()} == {
         "B02": ["s1", "s2"],
         "B03": ["s1", "s2"],
@@ -122,20 +133,33 @@ def test_real_plate_with_stacks_single_planes_and_a_wave_that_does_not_exist(rea
         "Texas Red": "ZStep_0/9987_B03_s2_w3.TIF",
     }
     assert len(plate.files("B02")) == 6
-    assert all(plane.index is None for field in plate.wells["B02"] for plane in field.planes.values())
+    assert all(only(planes).index is None for field in plate.wells["B02"] for planes in field.planes.values())
 
 
 def test_the_real_projection_is_the_maximum_of_its_planes_as_far_as_they_are_there(real_data: Path) -> None:
     folder = real_data / "imagexpress" / "9987_Plate_3434"
     planes: list[RawPlate] = [describe(folder), describe(folder, z=1), describe(folder, z=2)]
     assert used(planes[2])["DAPI"] == "ZStep_2/9987_B02_s1_w1.TIF"
-    projection, first, second = (read_plane(plate.wells["B02"][0].planes["DAPI"]) for plate in planes)
+    projection, first, second = (read_plane(only(plate.wells["B02"][0].planes["DAPI"])) for plate in planes)
     assert (projection >= np.maximum(first, second)).all()
     assert not np.array_equal(first, second)
-    copies = [read_plane(plate.wells["B02"][0].planes["Texas Red"]) for plate in planes]
-    np.testing.assert_array_equal(copies[0], copies[1])
-    np.testing.assert_array_equal(copies[0], copies[2])
-    with pytest.raises(PlateError, match=r"Z plane 3 .* has 2 Z planes.*convert\.z"):
+
+
+def test_copies_of_a_single_plane_in_every_zstep_folder_are_no_stack(real_data: Path) -> None:
+    folder = real_data / "imagexpress" / "9987_Plate_3434"
+    for z, numbers in (("max", (1, 2)), ("projection", (0,)), (2, (2,))):
+        field = describe(folder, z=z).wells["B03"][0]  # type: ignore[arg-type]
+        assert {label: tuple(planes) for label, planes in field.planes.items()} == {
+            "DAPI": numbers,
+            "FITC": (0,),
+            "Texas Red": (0,),
+        }
+    each = describe(folder, z="each").wells["B03"]
+    assert [field.name for field in each] == ["s1 z1", "s1 z2", "s2 z1", "s2 z2"]
+    assert [list(field.planes["FITC"]) for field in each] == [[0]] * 4
+    with pytest.raises(
+        PlateError, match=r"Z plane 3: the plate has Z planes 1, 2 and the instrument's projection; set"
+    ):
         describe(folder, z=3)
 
 
@@ -193,9 +217,11 @@ def test_the_time_point_asked_for_is_read(tmp_path: Path) -> None:
     folder = make_plate(tmp_path, htd_text(), names)
     plate = describe(folder, timepoint=2)
     assert used(plate)["DAPI"] == "TimePoint_2/P1_B02_s1_w1.TIF"
-    assert noted(plate, "only TimePoint_2")
+    assert noted(plate, "only time point 2")
     assert noted(plate, "declares 1 time point, 2 are")
-    with pytest.raises(PlateError, match=r"no TimePoint_3; set `convert\.timepoint` to one of 1, 2"):
+    with pytest.raises(
+        PlateError, match=r"time point 3: the plate has 1, 2; set `convert\.timepoint` to one of these or to"
+    ):
         describe(folder, timepoint=3)
     with pytest.raises(PlateError, match=r"convert\.timepoint"):
         describe(make_plate(tmp_path / "flat", htd_text(), ["P1_B02_s1_w1.tif"]), timepoint=2)
@@ -208,11 +234,13 @@ def in_step(step: int, names: Iterable[str]) -> list[str]:
 def test_planes_without_a_projection_need_a_number(tmp_path: Path) -> None:
     names = [name for step in (1, 2) for name in in_step(step, names_of())]
     folder = make_plate(tmp_path, htd_text(z_steps=2), names)
-    with pytest.raises(PlateError, match=r"'DAPI' has Z planes 1, 2 and no projection.*`convert\.z`"):
+    with pytest.raises(
+        PlateError, match=r"'DAPI' has Z planes 1, 2 and no projection.*`convert\.z`.* max .*, sharpest .* each"
+    ):
         describe(folder)
     plate = describe(folder, z=2)
     assert used(plate) == {"DAPI": "ZStep_2/P1_B02_s1_w1.TIF", "FITC": "ZStep_2/P1_B02_s1_w2.TIF"}
-    assert noted(plate, "Z plane 2 (ZStep_2)")
+    assert noted(plate, "Z planes 1, 2: Z plane 2 is read")
 
 
 def test_one_plane_is_taken_without_a_projection(tmp_path: Path) -> None:
@@ -226,14 +254,14 @@ def test_a_wave_of_a_single_plane_gives_it_beside_a_stack(tmp_path: Path) -> Non
     for z, dapi in (("projection", "ZStep_0"), (2, "ZStep_2")):
         plate = describe(folder, z=z)  # type: ignore[arg-type]
         assert used(plate) == {"DAPI": f"{dapi}/P1_B02_s1_w1.TIF", "FITC": "ZStep_1/P1_B02_s1_w2.TIF"}
-        assert "'FITC' has a single Z plane (ZStep_1)" in noted(plate, "single")
+        assert "1 channel with a single plane beside stacks, which is read: 'FITC'" in noted(plate, "single")
         assert problems(plate) == []
 
 
 def test_a_wave_that_lacks_the_plane_asked_for_is_named(tmp_path: Path) -> None:
     names = [name for step in (1, 2, 3) for name in in_step(step, names_of(waves=[1]))]
     names += [name for step in (1, 2) for name in in_step(step, names_of(waves=[2]))]
-    with pytest.raises(PlateError, match=r"'FITC' has no Z plane 3, only 1, 2"):
+    with pytest.raises(PlateError, match=r"'FITC' has Z planes 1, 2 and no plane 3; set `convert\.z`"):
         describe(make_plate(tmp_path, htd_text(z_steps=3), names), z=3)
 
 
@@ -243,6 +271,82 @@ def test_planes_and_time_points_are_counted_from_one(tmp_path: Path, settings: d
         describe(make_plate(tmp_path, htd_text(), names_of()), **settings)  # type: ignore[arg-type]
 
 
+# ------------------------------------------------------------------------------------------------ database folders
+
+GUIDS = (f"{number:08X}-3E85-4358-AE51-A465AF87386F" for number in itertools.count(0xD5F8F51A))
+
+
+def database(folder: Path, names: Iterable[str]) -> Path:
+    """A folder of the MetaXpress database: a GUID behind each name, a thumbnail beside each image, no .HTD file."""
+    for number, name in enumerate(names):
+        path = folder / f"{name}{next(GUIDS)}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        wave = CALIBRATED.replace(
+            "</PlaneInfo>", f'<prop id="_IllumSetting_" type="string" value="{WAVES[name[-1]]}"/></PlaneInfo>'
+        )
+        pixels = np.arange(number, number + 48, dtype=np.uint16).reshape(6, 8)
+        tifffile.imwrite(path, pixels, description=wave, software="MetaSeries", metadata=None)
+        path.with_name(f"{Path(name).name}_thumb{next(GUIDS)}.tif").write_bytes(b"thumb")
+    return folder
+
+
+WAVES = {"1": "DAPI", "2": "FITC", "3": "Cy5", "4": "Texas Red"}
+
+
+def test_a_database_folder_of_mixed_stacks(tmp_path: Path) -> None:
+    """The layout of a mixed acquisition: two stacks with projections beside them, a projection alone, a plane alone."""
+    fields = [f"Projection-Mix_{well}_s{site}" for well in ("E07", "E08") for site in (1, 2)]
+    names = [f"{field}_w{wave}" for field in fields for wave in (1, 2, 3)]
+    names += [f"ZStep_{step}/{field}_w{wave}" for step in (1, 2, 10) for field in fields for wave in (1, 2)]
+    names += [f"ZStep_1/{field}_w4" for field in fields]
+    folder = database(tmp_path / "2023-02-21" / "1334", names)
+    plate = describe(folder)
+    assert plate.seen.endswith("a name of the MetaXpress database")
+    assert (plate.name, plate.channels) == ("Projection-Mix", ("DAPI", "FITC", "Cy5", "Texas Red"))
+    assert {well: [field.name for field in found] for well, found in plate.wells.items()} == {
+        "E07": ["s1", "s2"],
+        "E08": ["s1", "s2"],
+    }
+    assert (plate.z_planes, plate.timepoints, problems(plate)) == ((0, 1, 2, 10), (1,), [])
+    assert noted(plate, "40 thumbnails passed over")
+    assert noted(plate, "beside the ZStep folders are taken as the instrument's projection: wave 1, 2")
+    assert noted(plate, "no .HTD file")
+    numbers = {label: tuple(planes) for label, planes in plate.wells["E07"][0].planes.items()}
+    assert numbers == {"DAPI": (0,), "FITC": (0,), "Cy5": (1,), "Texas Red": (1,)}
+    stack = describe(folder, z="sharpest").wells["E08"][1]
+    assert {label: tuple(planes) for label, planes in stack.planes.items()} == {
+        "DAPI": (1, 2, 10),
+        "FITC": (1, 2, 10),
+        "Cy5": (1,),
+        "Texas Red": (1,),
+    }
+    assert {plane.path.parent.name for plane in stack.planes["DAPI"].values()} == {"ZStep_1", "ZStep_2", "ZStep_10"}
+
+
+def test_a_database_folder_of_time_points(tmp_path: Path) -> None:
+    names = [f"TimePoint_{time}/1well-3C_C07_s1_w{wave}" for time in (1, 2) for wave in (1, 2)]
+    folder = database(tmp_path / "1697", names)
+    each = describe(folder, timepoint="each")
+    assert [(field.name, field.timepoint) for field in each.wells["C07"]] == [("s1 t1", 1), ("s1 t2", 2)]
+    assert used(each, "C07", 1)["FITC"].startswith("TimePoint_2/1well-3C_C07_s1_w2")
+    with pytest.raises(PlateError, match=r"its subfolder is: 1697 \(MetaXpress plate"):
+        describe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "well", "site"),
+    [
+        ("240124d3_B05_s22A31C13E-3314-476F-B62C-5CDC65915F2B.tif", "B05", "s2"),
+        ("240124d3_B05_s151E1E486E-D339-44E8-9990-9A8894C2D5CA.tif", "B05", "s15"),
+        ("240124d3_D05_s2866465035-BBD2-4C57-BF9C-185859741902.tif", "D05", "s28"),
+        ("ABCD_A01_w5b71ae91c-75e6-426c-8b41-71a5693784e3.tif", "A01", "s1"),
+    ],
+)
+def test_a_guid_follows_a_number_without_a_sign_between(tmp_path: Path, name: str, well: str, site: str) -> None:
+    tifffile.imwrite(tmp_path / name, np.zeros((6, 8), np.uint16), metadata=None)
+    assert {w: [field.name for field in fields] for w, fields in describe(tmp_path).wells.items()} == {well: [site]}
+
+
 # ------------------------------------------------------------------------------------------------ what is missing
 
 
@@ -250,9 +354,7 @@ def test_a_missing_channel_is_a_problem_of_its_field_only(tmp_path: Path) -> Non
     names = [name for name in names_of() if name != "TimePoint_1/P1_B03_s2_w2.TIF"]
     plate = describe(make_plate(tmp_path, htd_text(), names))
     assert plate.channels == ("DAPI", "FITC")
-    assert plate.wells["B03"][1].problems == (
-        "well B03 field s2: no image of channel 'FITC' (w2); copy or export it again",
-    )
+    assert plate.wells["B03"][1].problems == ("well B03 field s2: no image of channel 'FITC'; copy or export it again",)
     assert list(plate.wells["B03"][1].planes) == ["DAPI"]
     assert problems(plate) == list(plate.wells["B03"][1].problems)
 
@@ -331,7 +433,9 @@ def test_names_of_another_plate_are_said(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------ cost
 
 
-def test_listing_reads_each_folder_once_and_opens_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listing_reads_each_folder_once_and_two_images_of_each_stacked_wave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [name for step in (0, 1, 2) for name in in_step(step, names_of())]
     folder = make_plate(tmp_path, htd_text(z_steps=2), names)
     opened, scanned = [], []
@@ -348,7 +452,7 @@ def test_listing_reads_each_folder_once_and_opens_one_image(tmp_path: Path, monk
     monkeypatch.setattr(tifffile, "TiffFile", count_open)
     monkeypatch.setattr(os, "scandir", count_scan)
     describe(folder)
-    assert opened == ["P1_B02_s1_w1.TIF"]
+    assert opened == ["P1_B02_s1_w1.TIF"] * 2 + ["P1_B02_s1_w2.TIF"] * 2 + ["P1_B02_s1_w1.TIF"]
     assert sorted(scanned) == sorted([folder.name, "TimePoint_1", "ZStep_0", "ZStep_1", "ZStep_2"])
 
 
@@ -359,7 +463,7 @@ def test_a_damaged_first_image_does_not_hide_the_plate(tmp_path: Path) -> None:
     plate = describe(folder)
     assert plate.shape == (6, 8)
     with pytest.raises(FieldError, match=r"TimePoint_1/P1_B02_s1_w1\.TIF"):
-        read_plane(plate.wells["B02"][0].planes["DAPI"])
+        read_plane(only(plate.wells["B02"][0].planes["DAPI"]))
     for path in (folder / "TimePoint_1").iterdir():
         path.write_bytes(b"")
     with pytest.raises(PlateError, match="none of the plate's images can be read; the first: TimePoint_1/P1_B02_s1_w1"):
@@ -419,9 +523,9 @@ def test_no_htd_two_htd_and_no_images(tmp_path: Path) -> None:
     (folder / "P2.htd").write_text("")
     with pytest.raises(PlateError, match=r"2 \.HTD files \(P1.HTD, P2.htd\)"):
         describe(folder)
-    with pytest.raises(PlateError, match=r"no \.HTD file; expected a MetaXpress export"):
+    with pytest.raises(PlateError, match=r"no image named like P1_B02_s1_w1\.TIF; give the folder that holds"):
         describe(tmp_path, format="imagexpress")
-    with pytest.raises(PlateError, match=r"lie in its subfolders \(plate\)"):
+    with pytest.raises(PlateError, match=r"not a raw plate itself, but its subfolder is: plate \(MetaXpress plate"):
         describe(tmp_path)
 
 

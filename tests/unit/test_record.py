@@ -228,6 +228,13 @@ def test_field_reports_of_several_stages_become_one() -> None:
     assert merge_field_reports([]) == {"status": "ok", "reasons": []}
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_reason_that_another_continues_is_said_once(order: int) -> None:
+    reasons = ["size 2 um is untested", "size 2 um is untested, and not segmented", "size 2 um is untestedly odd"]
+    merged = merge_field_reports([field_report(0, status="flagged", reasons=[each]) for each in reasons[::order]])
+    assert sorted(merged["reasons"]) == sorted(reasons[1:])
+
+
 def test_an_unknown_status_is_refused() -> None:
     with pytest.raises(ValueError, match="status 'meh' is not one of"):
         field_report(0, status="meh")

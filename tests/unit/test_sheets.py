@@ -79,7 +79,7 @@ def test_bom_crlf_blank_lines_and_comments_do_no_harm(tmp_path: Path) -> None:
         ("plate\t\tpath\tformat\np1\t\tx\ttiff\n", "plates.tsv:1: column 2 has no name"),
         ("", "plates.tsv: the sheet is empty"),
         (PLATES_HEADER, "plates.tsv: no plates"),
-        (PLATES_HEADER + "p1\tx\tczi\n", "plates.tsv:2: format 'czi': input should be 'imagexpress' or 'tiff'"),
+        (PLATES_HEADER + "p1\tx\txyz\n", "plates.tsv:2: format 'xyz': input should be 'imagexpress', "),
         (PLATES_HEADER + "p1\t\ttiff\n", "plates.tsv:2: path is empty"),
         (PLATES_HEADER + "p1\tx\ttiff\t(\n", "plates.tsv:2: pattern '(': expected a regular expression"),
         (PLATES_HEADER + "p1\tx\timagexpress\tx\n", "2: pattern 'x': expected an empty cell for format 'imagexpress'"),

@@ -48,7 +48,7 @@ def test_a_metaxpress_export_is_read_as_what_it_is(plate: Path) -> None:
     well = plate_wells(2)[0][1]
     scene = simulate_field(TINY, well, 1)
     for channel, plane in enumerate(scene.image):
-        stored = found.wells["B03"][1].planes[found.channels[channel]]
+        stored = found.wells["B03"][1].planes[found.channels[channel]][1]
         np.testing.assert_array_equal(read_plane(stored), plane)
 
 
@@ -62,7 +62,7 @@ def test_ome_tiff_is_read_by_its_pattern(tmp_path: Path) -> None:
     assert {well: len(fields) for well, fields in found.wells.items()} == {"B02": 2}
     assert found.pixel_size_um == pytest.approx(0.08)
     scene = simulate_field(settings, plate_wells(1)[0][0], 1)
-    np.testing.assert_array_equal(read_plane(found.wells["B02"][1].planes["cargo"]), scene.image[2])
+    np.testing.assert_array_equal(read_plane(found.wells["B02"][1].planes["cargo"][1]), scene.image[2])
 
 
 def test_the_tables_of_truth_agree_with_the_label_images(plate: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+
+Reduction = Literal["plane", "max", "sharpest"]
 
 INSTRUMENT_PROJECTION: Final = 0
 """Number, in place of a Z plane's, of a projection that the instrument wrote beside a stack."""
@@ -21,29 +23,40 @@ class Plane:
         The image file.
     index : tuple of int or None
         Index of the plane within the file's array, leading axes only (all but Y, X); None for a file of one plane.
+    page : int or None
+        Number of the page (IFD) in a TIFF whose metadata address pages and not axes; takes the place of `index`.
     """
 
     path: Path
     index: tuple[int, ...] | None = None
+    page: int | None = None
 
 
 @dataclass(frozen=True)
 class Field:
-    """One acquired position of a well.
+    """One image of a well that convert makes: a position at a time point, in one plane a channel or made from several.
 
     Attributes
     ----------
     name : str
-        The instrument's own name of the position (``s1``, ``f02``).
-    planes : mapping of str to Plane
-        One plane a channel label. A channel may be missing: see `problems`.
+        The instrument's own name of the position (``s1``, ``f02``), with `` t2`` and `` z3`` behind it where time
+        points or Z planes are fields of their own.
+    planes : mapping of str to mapping of int to Plane
+        By channel label, then by Z plane number. A channel may be missing: see `problems`.
     problems : sequence of str
         Why the field can't be used as it is (missing channel, duplicate file): one line each, with the remedy.
+    timepoint : int
+        Time point, counted from 1.
+    reduction : {"plane", "max", "sharpest"}
+        What becomes of a channel with several planes: ``plane`` has one a channel, ``max`` is their maximum
+        projection, ``sharpest`` the plane that is chosen by the lysosome channel.
     """
 
     name: str
-    planes: Mapping[str, Plane]
+    planes: Mapping[str, Mapping[int, Plane]]
     problems: Sequence[str] = ()
+    timepoint: int = 1
+    reduction: Reduction = "plane"
 
 
 @dataclass(frozen=True)
@@ -58,12 +71,17 @@ class Position:
         By channel label, then by time point and Z plane, both counted from 1; Z plane `INSTRUMENT_PROJECTION` is the
         instrument's own projection. A channel that was acquired in one Z plane of several has that one only.
     problems : sequence of str
-        Why the position can't be used as it is (missing channel, duplicate file): one line each, with the remedy.
+        Why the position can't be used whatever plane is chosen: one line each, with the remedy. A channel or a plane
+        that is missing needs no line: it is said when planes are chosen.
+    faults : mapping of (str, int, int) to str
+        Why single planes can't be used (two files for one plane, an error of the instrument), by channel, time point
+        and Z plane: a line counts where its plane is chosen.
     """
 
     name: str
     planes: Mapping[str, Mapping[tuple[int, int], Plane]]
     problems: Sequence[str] = ()
+    faults: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +94,9 @@ class Acquisition:
         As of :class:`RawPlate`.
     wells : mapping of str to sequence of Position
         Positions by canonical well name, in reading order.
+    stacks_vary : bool
+        Each position has its own number of planes and time points, as files with several scenes have; otherwise a
+        plane that other positions have and one has not is missing.
     """
 
     name: str
@@ -87,6 +108,7 @@ class Acquisition:
     pixel_size_um: float | None
     shape: tuple[int, int]
     notes: Sequence[str] = field(default_factory=tuple)
+    stacks_vary: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,7 @@ class RawPlate:
     name : str
         The instrument's own name of the plate, not yet safe as a folder name.
     format : str
-        ``imagexpress`` or ``tiff``.
+        Name of the reader, one of :data:`lysoquant.vocabulary.RAW_FORMATS`.
     channels : sequence of str
         Channel labels in acquisition order; every one occurs in at least one field.
     wells : mapping of str to sequence of Field
@@ -112,6 +134,12 @@ class RawPlate:
         (Y, X) of the plate's first readable image.
     notes : sequence of str
         What a person should know: choices made, oddities passed over (never in silence).
+    z_planes : sequence of int
+        Numbers of the Z planes that were acquired, `INSTRUMENT_PROJECTION` for the instrument's projection.
+    timepoints : sequence of int
+        Numbers of the time points that were acquired.
+    seen : str
+        By what the reader recognised the plate.
     """
 
     name: str
@@ -123,7 +151,17 @@ class RawPlate:
     pixel_size_um: float | None
     shape: tuple[int, int]
     notes: Sequence[str] = field(default_factory=tuple)
+    z_planes: Sequence[int] = (1,)
+    timepoints: Sequence[int] = (1,)
+    seen: str = ""
 
     def files(self, well: str) -> list[Path]:
         """All files of a well, sorted, each once."""
-        return sorted({plane.path for position in self.wells[well] for plane in position.planes.values()})
+        return sorted(
+            {
+                plane.path
+                for position in self.wells[well]
+                for planes in position.planes.values()
+                for plane in planes.values()
+            }
+        )

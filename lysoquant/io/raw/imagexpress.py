@@ -1,20 +1,23 @@
-"""MetaXpress exports of an ImageXpress: an .HTD file, TimePoint and ZStep folders, one TIFF a plane.
+"""MetaXpress plates of an ImageXpress: TimePoint and ZStep folders, one TIFF a plane, with an .HTD file or without.
 
-The .HTD file says what was asked for, the names of the files what was done; where they differ, both are kept:
-what is missing becomes a field's problem, what is more than declared becomes a note.
+The .HTD file of an export says what was asked for, the names of the files what was done; where they differ, both are
+kept: what is missing becomes a field's problem, what is more than declared becomes a note. The folders of the
+MetaXpress database have no .HTD file, a GUID behind each name and thumbnails: there the names are all that is known.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
+
+import numpy as np
 
 from lysoquant.errors import FieldError, PlateError
-from lysoquant.io.raw.description import Field, Plane, RawPlate
+from lysoquant.io.raw.description import INSTRUMENT_PROJECTION, Acquisition, Plane, Position
 from lysoquant.io.raw.htd import Htd, read_htd
 from lysoquant.io.raw.names import (
     Folder,
@@ -28,19 +31,24 @@ from lysoquant.io.raw.names import (
     some,
     unique_labels,
 )
-from lysoquant.io.raw.pixels import ImageFile, inspect_image
+from lysoquant.io.raw.pixels import ImageFile, inspect_image, read_plane, wavelength_name
+from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import well_order
 
 _GUID: Final = r"[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}"
 _IMAGE: Final = re.compile(
     rf"(?:(?P<plate>.*?)_)??(?P<well>[A-Z]{{1,2}}[0-9]{{1,3}})(?:_s(?P<site>[0-9]{{1,5}}))?(?:_w(?P<wave>[0-9]{{1,3}}))?"
-    rf"(?:_?{_GUID})?\.tiff?",
+    rf"(?:_?(?P<guid>{_GUID}))?\.tiff?",
     re.IGNORECASE,
 )
 # The leftmost well that fits wins: in `9987_B02_w1` the wave must not be read as well W01 of a 1536-well plate.
 _TIME: Final = re.compile(r"TimePoint_([0-9]{1,6})", re.IGNORECASE)
 _STEP: Final = re.compile(r"ZStep_([0-9]{1,6})", re.IGNORECASE)
-_PROJECTION_STEP: Final = 0
+_SINGLE: Final = 1
+"""Number of a plane or time point that is the only one."""
+
+_LOOKED_AT: Final = 3
+"""Positions that are looked at for copies before a channel whose images are all of one value counts as a stack."""
 
 _Key = tuple[str, int, int]
 """Well, site, wave."""
@@ -48,18 +56,19 @@ _Key = tuple[str, int, int]
 
 @dataclass(frozen=True)
 class _Image:
-    """A file of the export; `step` is None outside a ZStep folder, `where` is its path within the plate."""
+    """A file of the plate; `step` is None outside a ZStep folder, `where` is its path within the plate."""
 
     path: Path
     where: str
     plate: str
     key: _Key
+    time: int
     step: int | None
 
 
 @dataclass
 class _Found:
-    """What the folders of one time point hold."""
+    """What the folders of a plate hold."""
 
     images: list[_Image] = field(default_factory=list)
     thumbnails: int = 0
@@ -67,49 +76,75 @@ class _Found:
     steps: set[int] = field(default_factory=set)
 
 
-def describe_imagexpress(folder: Folder, *, z: int | Literal["projection"], timepoint: int) -> RawPlate:
-    """Describe a MetaXpress export from its .HTD file and the names of its files.
+_Stacks = dict[_Key, dict[tuple[int, int], list[_Image]]]
+"""Images of a channel of a field by time point and Z plane; more than one is a duplicate."""
 
-    Each folder is read once, and one image is opened (more only if it is damaged) for the size of the images and
-    of a pixel. A wave's planes are never stacked: one plane is taken by `z`, and a wave that has a single one
-    (projections and single planes of mixed acquisitions) gives that.
+
+def recognise_imagexpress(source: Source) -> str | None:
+    """By what a MetaXpress plate is known: an .HTD file, or names that end in a GUID."""
+    if source.file is not None:
+        return source.file if source.file.lower().endswith(".htd") else None
+    htd = _htd_names(source.folder)
+    if htd:
+        return f"{printable(htd[0])}, which MetaXpress writes with a plate"
+    for folder in _image_folders(source.folder):
+        for name in folder.images():
+            if (match := _IMAGE.fullmatch(name)) and match["guid"] and normal_well(match["well"]):
+                return f"{printable(name)}, a name of the MetaXpress database"
+    return None
+
+
+def describe_imagexpress(source: Source, options: Options) -> Acquisition:
+    """Describe a MetaXpress plate from its .HTD file, if it has one, and the names of its files.
+
+    Each folder is read once. Images are opened for the size of the images and of a pixel (one, or more if it is
+    damaged), for the channels' names where there is no .HTD file (one a wave), and, of each wave with several Z planes,
+    at one position: MetaXpress copies the only plane of a wave into the ZStep folders of the others.
 
     Parameters
     ----------
-    folder : Folder
-        The plate's folder, or one of its TimePoint or ZStep folders (each holds a copy of the .HTD file).
-    z : int or "projection"
-        ``ZStep_<z>``, or the instrument's projection (``ZStep_0``).
-    timepoint : int
-        ``TimePoint_<timepoint>``.
+    source : Source
+        The plate's folder, its .HTD file, or one of its TimePoint or ZStep folders.
+    options : Options
+        Not used.
 
     Returns
     -------
-    RawPlate
+    Acquisition
+        ``ZStep_0``, and an image beside the ZStep folders of its wave, are the instrument's projection.
 
     Raises
     ------
     PlateError
-        If there is no usable .HTD file, no image, no readable image, or not the plane or time point asked for.
+        If there is no usable .HTD file and no name that tells a well, no image, or no readable image.
     """
-    htd = read_htd(_htd_path(folder))
+    if source.file is not None and not source.file.lower().endswith(".htd"):
+        raise PlateError(f"{source.path}: expected the folder of a MetaXpress plate or its .HTD file; give that")
+    folder = source.folder
     notes: list[str] = []
-    found = _find_images(folder, _time_folders(folder, htd, timepoint, notes), notes)
+    htd_path = _htd_path(folder)
+    times = _time_folders(folder)
+    found = _find_images(folder, times, notes)
     if not found.images:
+        named = read_htd(htd_path).name if htd_path else "P1"
         raise PlateError(
-            f"{folder.path}: {htd.file} is there, but no image named like {htd.name}_B02_s1_w1.TIF;"
-            " give the folder that holds the TimePoint folders or the images, or export the plate again"
+            f"{folder.path}: {f'{htd_path.name} is there, but ' if htd_path else ''}no image named like"
+            f" {named}_B02_s1_w1.TIF; give the folder that holds the TimePoint folders or the images, or export the"
+            " plate again"
         )
+    htd = read_htd(htd_path) if htd_path else _from_names(folder, found, notes)
     _note_oddities(found, htd, notes)
+    if len(times) != htd.time_points:
+        notes.append(f"{htd.file} declares {count_of(htd.time_points, 'time point')}, {len(times)} are on disk")
     labels = _channel_labels(found.images, htd, notes)
-    chosen = _choose_planes(found, labels, z, notes)
-    _note_steps(found, htd, z, notes)
-    wells = _wells(chosen, htd, labels, notes)
-    image = _first_readable(chosen)
-    n_rows, n_columns = plate_format(wells, declared=(htd.n_rows, htd.n_columns))
-    return RawPlate(
+    stacks = _stacks(found, htd, notes)
+    _merge_copies(stacks, labels, notes)
+    wells = _wells(stacks, htd, labels, notes)
+    image = _first_readable(stacks)
+    n_rows, n_columns = plate_format(wells, declared=(htd.n_rows, htd.n_columns) if htd_path else None)
+    return Acquisition(
         name=clean_label(htd.name),
-        format="imagexpress",
+        format=IMAGEXPRESS.name,
         channels=tuple(labels.values()),
         wells=wells,
         n_rows=n_rows,
@@ -120,46 +155,55 @@ def describe_imagexpress(folder: Folder, *, z: int | Literal["projection"], time
     )
 
 
-def _htd_path(folder: Folder) -> Path:
-    names = folder.with_suffix(".htd")
-    if not names:
-        raise PlateError(f"{folder.path}: no .HTD file; expected a MetaXpress export: give the folder that holds it")
+IMAGEXPRESS: Final = Reader(
+    name="imagexpress",
+    title="MetaXpress plate (ImageXpress)",
+    needs="the folder with the .HTD file, or the folder of the MetaXpress database that holds its images",
+    recognise=recognise_imagexpress,
+    describe=describe_imagexpress,
+)
+
+
+def _htd_names(folder: Folder) -> list[str]:
+    return folder.with_suffix(".htd")
+
+
+def _htd_path(folder: Folder) -> Path | None:
+    names = _htd_names(folder)
     if len(names) > 1:
         raise PlateError(f"{folder.path}: {len(names)} .HTD files ({some(names)}); expected one plate: part them")
-    return folder.path / names[0]
+    return folder.path / names[0] if names else None
 
 
-def _time_folders(folder: Folder, htd: Htd, timepoint: int, notes: list[str]) -> list[Folder]:
-    """The folders of the chosen time point; the plate's own folder where there are no TimePoint folders."""
+def _time_folders(folder: Folder) -> list[tuple[int, Folder]]:
+    """Folders with their time point; the plate's own folder, which has one, where there are no TimePoint folders."""
     numbered = [(int(match[1]), name) for name in folder.folders + folder.linked if (match := _TIME.fullmatch(name))]
-    present = sorted({number for number, _ in numbered})
-    if not numbered:
-        if timepoint != 1 and not _TIME.fullmatch(folder.path.name):
-            raise PlateError(f"{folder.path}: one time point only, not {timepoint}; set `convert.timepoint` to 1")
-        return [folder]
-    if timepoint not in present:
-        raise PlateError(
-            f"{folder.path}: no TimePoint_{timepoint}; set `convert.timepoint` to one of {_numbers(present)}"
-        )
-    if len(present) > 1:
-        notes.append(f"{len(present)} time points: only TimePoint_{timepoint} is read (`convert.timepoint`)")
-    if len(present) != htd.time_points:
-        notes.append(f"{htd.file} declares {count_of(htd.time_points, 'time point')}, {len(present)} are on disk")
-    return [read_folder(folder.path / name) for number, name in numbered if number == timepoint]
+    return [(number, read_folder(folder.path / name)) for number, name in numbered] or [(_SINGLE, folder)]
 
 
-def _find_images(root: Folder, time_folders: Sequence[Folder], notes: list[str]) -> _Found:
+def _step_folders(folder: Folder) -> list[tuple[int, Folder]]:
+    numbered = [(int(match[1]), name) for name in folder.folders + folder.linked if (match := _STEP.fullmatch(name))]
+    return [(number, read_folder(folder.path / name)) for number, name in numbered]
+
+
+def _image_folders(folder: Folder) -> Iterator[Folder]:
+    """All folders of a plate that may hold images."""
+    for _, time_folder in _time_folders(folder):
+        yield time_folder
+        yield from (step_folder for _, step_folder in _step_folders(time_folder))
+
+
+def _find_images(root: Folder, time_folders: Sequence[tuple[int, Folder]], notes: list[str]) -> _Found:
     found = _Found()
-    for folder in time_folders:
+    for time, folder in time_folders:
         own = _STEP.fullmatch(folder.path.name)
-        _sort_files(root, folder, int(own[1]) if own else None, found, notes)
-        for name in folder.folders + folder.linked:
-            if step := _STEP.fullmatch(name):
-                _sort_files(root, read_folder(folder.path / name), int(step[1]), found, notes)
+        _sort_files(root, folder, time, int(own[1]) if own else None, found, notes)
+        for step, step_folder in _step_folders(folder):
+            _sort_files(root, step_folder, time, step, found, notes)
     return found
 
 
-def _sort_files(root: Folder, folder: Folder, step: int | None, found: _Found, notes: list[str]) -> None:
+def _sort_files(root: Folder, folder: Folder, time: int, step: int | None, found: _Found, notes: list[str]) -> None:
     folder.note_unreadable(notes)
     inside = folder.path.relative_to(root.path)
     if step is not None:
@@ -175,7 +219,7 @@ def _sort_files(root: Folder, folder: Folder, step: int | None, found: _Found, n
             found.strangers.append(where)
             continue
         key = (well, int(match["site"] or 1), int(match["wave"] or 1))
-        found.images.append(_Image(folder.path / name, where, printable(match["plate"] or ""), key, step))
+        found.images.append(_Image(folder.path / name, where, printable(match["plate"] or ""), key, time, step))
 
 
 def _note_oddities(found: _Found, htd: Htd, notes: list[str]) -> None:
@@ -186,7 +230,7 @@ def _note_oddities(found: _Found, htd: Htd, notes: list[str]) -> None:
             f"{count_of(len(found.strangers), 'image')} passed over whose name is not <plate>_<well>_s<site>_w<wave>:"
             f" {some(found.strangers, most=1)}"
         )
-    others = sorted({image.plate for image in found.images} - {htd.name}, key=natural_key)
+    others = sorted({image.plate for image in found.images} - {htd.name, ""}, key=natural_key)
     if others:
         notes.append(f"file names begin with {some([*map(repr, others)])}, the .HTD file's with {htd.name!r}")
 
@@ -203,65 +247,101 @@ def _channel_labels(images: Sequence[_Image], htd: Htd, notes: list[str]) -> dic
     return dict(zip(waves, unique_labels([htd.waves.get(wave) or f"w{wave}" for wave in waves], notes), strict=True))
 
 
-def _choose_planes(
-    found: _Found, labels: Mapping[int, str], z: int | Literal["projection"], notes: list[str]
-) -> dict[_Key, list[_Image]]:
-    """Images of the chosen Z plane by well, site and wave; more than one is a duplicate."""
-    deepest = max(found.steps, default=1)
-    if z != "projection" and not 1 <= z <= max(deepest, 1):
-        raise PlateError(
-            f"Z plane {z} was asked for; the plate has {count_of(max(deepest, 1), 'Z plane')}: set `convert.z` to"
-            f" 'projection' or to a number from 1 to {max(deepest, 1)}"
-        )
-    wanted = _PROJECTION_STEP if z == "projection" else z
-    step_of = {}
-    for wave, label in labels.items():
-        steps = {image.step for image in found.images if image.key[2] == wave}
-        step_of[wave] = wanted if wanted in steps else _single_step(steps, wave, label, z)
-        if found.steps and step_of[wave] != wanted:
-            step = step_of[wave]
-            folder = "outside the ZStep folders" if step is None else f"ZStep_{step}"
-            notes.append(f"wave {wave} {label!r} has a single Z plane ({folder}): it is the one that is read")
-    chosen: dict[_Key, list[_Image]] = defaultdict(list)
+def _from_names(folder: Folder, found: _Found, notes: list[str]) -> Htd:
+    """What an .HTD file would declare, from the files alone."""
+    plates = Counter(image.plate for image in found.images if image.plate)
+    waves = {wave: _wave_name(found.images, wave) for wave in sorted({image.key[2] for image in found.images})}
+    wells = tuple(sorted({image.key[0] for image in found.images}, key=well_order))
+    notes.append("no .HTD file: wells, fields and channels are those that the files' names and metadata tell")
+    return Htd(
+        name=plates.most_common(1)[0][0] if plates else printable(folder.path.name),
+        file="",
+        n_rows=1,
+        n_columns=1,
+        wells=wells,
+        grid_sites=tuple(sorted({image.key[1] for image in found.images})),
+        waves={wave: name or "" for wave, name in waves.items()},
+        z_steps=0,
+        time_points=len({image.time for image in found.images}),
+    )
+
+
+def _wave_name(images: Sequence[_Image], wave: int) -> str | None:
+    """Name of a wave in the metadata of its first image that can be read."""
+    for image in images:
+        if image.key[2] == wave:
+            try:
+                return wavelength_name(image.path)
+            except FieldError:
+                continue
+    return None
+
+
+def _stacks(found: _Found, htd: Htd, notes: list[str]) -> _Stacks:
+    """Images by channel of a field, then by time point and Z plane.
+
+    An image outside the ZStep folders of its wave is a single plane, or the projection that a database keeps there.
+    """
+    in_steps = {image.key[2] for image in found.images if image.step is not None}
+    stacks: _Stacks = defaultdict(lambda: defaultdict(list))
+    beside: set[int] = set()
     for image in found.images:
-        if image.step == step_of[image.key[2]]:
-            chosen[image.key].append(image)
-    return chosen
-
-
-def _single_step(steps: set[int | None], wave: int, label: str, z: int | Literal["projection"]) -> int | None:
-    if len(steps) == 1:
-        return next(iter(steps))
-    planes = ", ".join(str(step) for step in sorted(step for step in steps if step))
-    if z == "projection":
-        raise PlateError(
-            f"wave {wave} {label!r} has Z planes {planes} and no projection of the instrument (no ZStep_0):"
-            " set `convert.z` to one of these numbers"
-        )
-    raise PlateError(f"wave {wave} {label!r} has no Z plane {z}, only {planes}: set `convert.z` to one of these")
-
-
-def _note_steps(found: _Found, htd: Htd, z: int | Literal["projection"], notes: list[str]) -> None:
-    on_disk = len(found.steps - {_PROJECTION_STEP})
+        outside = INSTRUMENT_PROJECTION if image.key[2] in in_steps else _SINGLE
+        if image.step is None and outside == INSTRUMENT_PROJECTION:
+            beside.add(image.key[2])
+        stacks[image.key][image.time, outside if image.step is None else image.step].append(image)
+    if INSTRUMENT_PROJECTION in found.steps:
+        notes.append("ZStep_0 holds the instrument's projections")
+    if beside:
+        waves = _numbers(beside)
+        notes.append(f"images beside the ZStep folders are taken as the instrument's projection: wave {waves}")
+    on_disk = len(found.steps - {INSTRUMENT_PROJECTION})
     if htd.z_steps and on_disk != htd.z_steps:
         notes.append(f"{htd.file} declares {count_of(htd.z_steps, 'Z step')}, {on_disk} are on disk")
-    if z == "projection" and _PROJECTION_STEP in found.steps:
-        notes.append("the instrument's projection (ZStep_0) is read (`convert.z`)")
-    elif z != "projection" and found.steps:
-        notes.append(f"Z plane {z} (ZStep_{z}) is read (`convert.z`)")
+    return stacks
 
 
-def _wells(
-    chosen: Mapping[_Key, list[_Image]], htd: Htd, labels: Mapping[int, str], notes: list[str]
-) -> dict[str, tuple[Field, ...]]:
-    on_disk = {well for well, _, _ in chosen}
+def _merge_copies(stacks: _Stacks, labels: Mapping[int, str], notes: list[str]) -> None:
+    """Make one plane of a wave whose planes are copies of one image."""
+    for wave, label in labels.items():
+        if not _are_copies([planes for key, planes in stacks.items() if key[2] == wave]):
+            continue
+        for key, planes in stacks.items():
+            if key[2] == wave:
+                first = {time: min(number for at, number in planes if at == time) for time, _ in planes}
+                stacks[key] = {(time, number): planes[time, number] for time, number in first.items()}
+        notes.append(f"wave {wave} {label!r}: the same image lies in every ZStep folder; it counts as one plane")
+
+
+def _are_copies(channel: Sequence[Mapping[tuple[int, int], list[_Image]]]) -> bool:
+    """Whether the planes of a wave are equal at the first position where they are not of one value."""
+    looked_at = 0
+    for planes in channel:
+        time = min(planes)[0]
+        stack = [planes[time, number][0] for at, number in sorted(planes) if at == time]
+        if len(stack) < 2 or looked_at == _LOOKED_AT:
+            continue
+        looked_at += 1
+        try:
+            first = read_plane(Plane(stack[0].path))
+            if any(not np.array_equal(first, read_plane(Plane(image.path))) for image in stack[1:]):
+                return False
+        except FieldError:
+            continue
+        if first.min() != first.max():
+            return True
+    return False
+
+
+def _wells(stacks: _Stacks, htd: Htd, labels: Mapping[int, str], notes: list[str]) -> dict[str, tuple[Position, ...]]:
+    on_disk = {well for well, _, _ in stacks}
     if undeclared := sorted(on_disk - set(htd.wells), key=well_order):
         notes.append(f"wells with images that are not selected in {htd.file} are kept: {some(undeclared)}")
     if absent := [well for well in htd.wells if well not in on_disk]:
         notes.append(f"selected wells without any image: {some(absent)}")
-    sites = _sites({site for _, site, _ in chosen}, htd, notes)
+    sites = _sites({site for _, site, _ in stacks}, htd, notes)
     return {
-        well: tuple(_field(chosen, htd, labels, well, site) for site in sites)
+        well: tuple(_position(stacks, labels, well, site) for site in sites)
         for well in sorted(on_disk | set(htd.wells), key=well_order)
     }
 
@@ -292,31 +372,28 @@ def _numbers(numbers: Iterable[int]) -> str:
     return some([str(number) for number in sorted(numbers)])
 
 
-def _field(chosen: Mapping[_Key, list[_Image]], htd: Htd, labels: Mapping[int, str], well: str, site: int) -> Field:
-    planes, problems, missing = {}, [], []
+def _position(stacks: _Stacks, labels: Mapping[int, str], well: str, site: int) -> Position:
+    planes: dict[str, dict[tuple[int, int], Plane]] = {}
+    faults: dict[tuple[str, int, int], str] = {}
     for wave, label in labels.items():
-        images = sorted(chosen.get((well, site, wave), ()), key=lambda image: natural_key(image.where))
-        if not images:
-            missing.append(f"{label!r} (w{wave})")
-            continue
-        planes[label] = Plane(images[0].path)
-        if len(images) > 1:
-            problems.append(
-                f"well {well} field s{site}: {len(images)} images of channel {label!r}:"
-                f" {' and '.join(image.where for image in images)}; keep one"
-            )
-    if missing:
-        what = "any channel" if not planes else f"channel {', '.join(missing)}"
-        problems.append(f"well {well} field s{site}: no image of {what}; copy or export it again")
-    return Field(name=f"s{site}", planes=planes, problems=tuple(problems))
+        for (time, number), images in stacks.get((well, site, wave), {}).items():
+            ordered = sorted(images, key=lambda image: natural_key(image.where))
+            planes.setdefault(label, {})[time, number] = Plane(ordered[0].path)
+            if len(ordered) > 1:
+                faults[label, time, number] = (
+                    f"well {well} field s{site}: {len(ordered)} images of channel {label!r}:"
+                    f" {' and '.join(image.where for image in ordered)}; keep one"
+                )
+    return Position(name=f"s{site}", planes=planes, faults=faults)
 
 
-def _first_readable(chosen: Mapping[_Key, list[_Image]]) -> ImageFile:
+def _first_readable(stacks: _Stacks) -> ImageFile:
     first: FieldError | None = None
-    for key in sorted(chosen, key=lambda key: (*well_order(key[0]), *key[1:])):
-        for image in chosen[key]:
-            try:
-                return inspect_image(image.path)
-            except FieldError as error:
-                first = first or error
+    for key in sorted(stacks, key=lambda key: (*well_order(key[0]), *key[1:])):
+        for images in stacks[key].values():
+            for image in images:
+                try:
+                    return inspect_image(image.path)
+                except FieldError as error:
+                    first = first or error
     raise PlateError(f"none of the plate's images can be read; the first: {first}") from first

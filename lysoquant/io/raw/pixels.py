@@ -114,9 +114,12 @@ def read_plane(plane: Plane) -> Pixels:
         The message is one line: file, fault, remedy.
     """
     with _opened(plane.path) as (tif, xml):
-        image = _structure(plane.path, tif, xml)
-        _check_index(plane, image)
-        pixels = _plane_pixels(plane, tif.series[0], image)
+        if plane.page is not None:
+            pixels = _page_pixels(plane.path, tif, plane.page)
+        else:
+            image = _structure(plane.path, tif, xml)
+            _check_index(plane, image)
+            pixels = _plane_pixels(plane, tif.series[0], image)
     return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
@@ -139,6 +142,33 @@ def file_pixel_size_um(path: Path) -> float | None:
     """
     with _opened(path) as (tif, xml):
         return _pixel_size_um(tif, xml)
+
+
+def ome_xml(path: Path) -> Element | None:
+    """The OME-XML in a TIFF, without document type or entities; None where there is none.
+
+    Raises
+    ------
+    FieldError
+        If the file is gone or unreadable.
+    """
+    with _opened(path) as (_, xml):
+        return xml if xml is not None and local_name(xml) == "OME" else None
+
+
+def wavelength_name(path: Path) -> str | None:
+    """Name of the illumination that a MetaSeries file gives (``DAPI``); None where it gives none.
+
+    Raises
+    ------
+    FieldError
+        If the file is gone or unreadable.
+    """
+    with _opened(path) as (tif, xml):
+        if xml is None or not tif.is_metaseries:
+            return None
+        names = [prop.get("value", "") for prop in xml.iter("prop") if prop.get("id") == "_IllumSetting_"]
+        return clean_label(names[0]) or None if names else None
 
 
 def shown(path: Path) -> str:
@@ -208,10 +238,10 @@ def _declared_planes(root: Element, page: Any) -> int:
     """The most planes that any element of OME-XML speaks of, in planes as large as the file's first."""
     counts = [0]
     for element in root.iter():
-        if _local(element) == "Pixels":
+        if local_name(element) == "Pixels":
             sizes = [max(1, _whole(element.get(f"Size{axis}"))) for axis in "XYZCT"]
             counts.append(math.prod(sizes) // max(1, page.imagewidth * page.imagelength))
-        elif _local(element) == "TiffData":
+        elif local_name(element) == "TiffData":
             counts += [_whole(element.get(name)) for name in ("IFD", "PlaneCount", "FirstZ", "FirstC", "FirstT")]
     return max(counts)
 
@@ -297,6 +327,21 @@ def _plane_pixels(plane: Plane, series: Any, image: ImageFile) -> NDArray[Any]:
     return pixels
 
 
+def _page_pixels(path: Path, tif: Any, number: int) -> NDArray[Any]:
+    if number >= len(tif.pages):
+        raise FieldError(f"{shown(path)}: has no page {number}, only {len(tif.pages)}; copy it again")
+    page = tif.pages[number].aspage()
+    if page.samplesperpixel != 1:
+        raise FieldError(
+            f"{shown(path)}: an RGB image ({page.samplesperpixel} samples a pixel); expected grey channels:"
+            " export the raw channels"
+        )
+    _check_pixels(path, page, page.axes)
+    _check_extent(path, page)
+    pixels: NDArray[Any] = page.asarray()
+    return pixels.reshape(page.shape[page.axes.index("Y")], page.shape[page.axes.index("X")])
+
+
 def _check_extent(path: Path, page: Any) -> None:
     """Data that a file lacks would be read as zeros: a black image that looks whole."""
     if page is None or not page.dataoffsets or 0 in page.dataoffsets or 0 in page.databytecounts:
@@ -324,7 +369,7 @@ def _ome_channel_names(xml: Element | None) -> list[str]:
     pixels = _first(xml, "Pixels")
     if pixels is None:
         return []
-    return [child.get("Name", "") for child in pixels if _local(child) == "Channel"]
+    return [child.get("Name", "") for child in pixels if local_name(child) == "Channel"]
 
 
 def _pixel_size_um(tif: Any, xml: Element | None) -> float | None:
@@ -348,7 +393,7 @@ def _ome_size_um(xml: Element | None) -> float | None:
     pixels = _first(xml, "Pixels")
     if pixels is None:
         return None
-    x, y = (_in_um(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "um")) for a in "XY")
+    x, y = (in_um(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "um")) for a in "XY")
     return _square_um(x, y, "um")
 
 
@@ -367,7 +412,7 @@ def _inverse(resolution: object) -> float | None:
     return float(resolution[1] / resolution[0])
 
 
-def _in_um(value: object, unit: str | None) -> float | None:
+def in_um(value: object, unit: str | None) -> float | None:
     """A length in micrometres; None unless it is a positive number of a known unit."""
     try:
         size = float(str(value))
@@ -381,16 +426,17 @@ def _in_um(value: object, unit: str | None) -> float | None:
 
 def _square_um(x: object, y: object, unit: str | None) -> float | None:
     """Size of a pixel from its width and height (absent: as wide); None where they differ by over 1 %."""
-    width = _in_um(x, unit)
-    height = width if y is None else _in_um(y, unit)
+    width = in_um(x, unit)
+    height = width if y is None else in_um(y, unit)
     if width is None or height is None or not math.isclose(width, height, rel_tol=0.01):
         return None
     return width
 
 
 def _first(xml: Element | None, name: str) -> Element | None:
-    return next((element for element in xml.iter() if _local(element) == name), None) if xml is not None else None
+    return next((element for element in xml.iter() if local_name(element) == name), None) if xml is not None else None
 
 
-def _local(element: Element) -> str:
+def local_name(element: Element) -> str:
+    """Name of an XML element without its namespace."""
     return str(element.tag).rpartition("}")[2]

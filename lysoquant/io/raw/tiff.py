@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from lysoquant.errors import FieldError, PlateError
-from lysoquant.io.raw.description import Field, Plane, RawPlate
+from lysoquant.io.raw.description import Acquisition, Plane, Position
 from lysoquant.io.raw.names import (
     Folder,
     clean_label,
     count_of,
+    is_image,
     natural_key,
     normal_row,
     normal_well,
@@ -25,6 +26,7 @@ from lysoquant.io.raw.names import (
     unique_labels,
 )
 from lysoquant.io.raw.pixels import ImageFile, inspect_image
+from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import well_order
 
 EXAMPLE_PATTERN: Final = r"(?P<well>[A-P]\d{2})_f(?P<field>\d+)_(?P<channel>[^_.]+)\.tif"
@@ -39,8 +41,6 @@ _REPEATED_REPEAT: Final = re.compile(r"[^\\][*+}][^()\[\]]*\)(?:[*+]|\{\d*,\d*\}
 
 _ALONE: Final = "1"
 """Name of the one field or channel where the pattern has no group for it."""
-
-_Z = int | Literal["projection"]
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,36 @@ class _Image:
 
 
 @dataclass(frozen=True)
-class _Channels:
-    """How the channels of a field are found: by name group, or by index along an axis of each file.
+class _Layout:
+    """How channels, Z planes and time points lie in the files, which are taken to be alike.
 
     Attributes
     ----------
-    labels : mapping of str to tuple
-        For each label the text of the pattern's channel group and the index of the plane in the file.
+    labels : mapping of str to (str, int or None)
+        By channel label the text of the channel group, and its index along the files' channel axis.
+    axes : str
+        The files' axes before Y and X: C, Z, T; another letter is the channel axis too.
+    n_z, n_times : int
+        Planes and time points in each file.
+    z_texts, time_texts : sequence of str
+        Texts of the groups z and time, in natural order.
     """
 
-    labels: Mapping[str, tuple[str, tuple[int, ...] | None]]
+    labels: Mapping[str, tuple[str, int | None]]
+    axes: str
+    n_z: int
+    n_times: int
+    z_texts: Sequence[str]
+    time_texts: Sequence[str]
+
+    def planes(self, image: _Image, channel: int | None) -> Iterator[tuple[tuple[int, int], Plane]]:
+        """Planes of a channel in a file, by time point and Z plane."""
+        for time in range(self.n_times):
+            for number in range(self.n_z):
+                place = {"T": time, "Z": number}
+                index = tuple(place.get(axis, channel or 0) for axis in self.axes)
+                at = (self.time_texts.index(image.time) + time + 1, self.z_texts.index(image.z) + number + 1)
+                yield at, Plane(image.path, index or None)
 
 
 @dataclass
@@ -75,6 +95,16 @@ class _Sorting:
 
     unmatched: list[str] = field(default_factory=list)
     impossible: list[str] = field(default_factory=list)
+
+
+def recognise_tiff(source: Source) -> str | None:
+    """TIFF files: a file, or any in the folder or its subfolders."""
+    if source.file is not None:
+        return source.file if is_image(source.file) else None
+    images = list_images(source.folder, [])
+    if not images:
+        return None
+    return f"{count_of(len(images), 'TIFF file')}, such as {printable(images[0])}"
 
 
 def list_images(folder: Folder, notes: list[str]) -> list[str]:
@@ -100,16 +130,7 @@ def list_images(folder: Folder, notes: list[str]) -> list[str]:
     return sorted(images, key=natural_key)
 
 
-def describe_tiff(
-    source: Path,
-    images: Sequence[str],
-    *,
-    pattern: str | None,
-    channel_names: Sequence[str] | None,
-    z: _Z,
-    timepoint: int,
-    notes: Sequence[str] = (),
-) -> RawPlate:
+def describe_tiff(source: Source, options: Options) -> Acquisition:
     """Describe a folder of TIFF files, or one file, as a plate.
 
     The files are taken to be alike: one is opened (more only if it is damaged) for axes, size, channel names and
@@ -117,49 +138,40 @@ def describe_tiff(
 
     Parameters
     ----------
-    source : pathlib.Path
+    source : Source
         The folder, or the one file.
-    images : sequence of str
-        Paths of the images relative to the folder.
-    pattern : str or None
-        Regular expression, searched in each relative path, with the named groups ``well`` or ``row`` and
-        ``column``, and any of ``field``, ``channel``, ``z``, ``time``. None for a single image.
-    channel_names : sequence of str or None
-        Channel labels in the order of the files' channel axis, or of the channel group's texts.
-    z, timepoint : int or "projection", int
-        Plane and time point, counted from 1 in the order of the file's axis or of the group's texts.
-    notes : sequence of str
-        What was noted before.
+    options : Options
+        The pattern, searched in each relative path, with the named groups ``well`` or ``row`` and ``column``, and any
+        of ``field``, ``channel``, ``z``, ``time``; not needed for a single image. Channel labels in the order of the
+        files' channel axis, or of the channel group's texts.
 
     Returns
     -------
-    RawPlate
+    Acquisition
+        Z planes and time points are counted from 1 in the order of the files' axis or of the group's texts.
 
     Raises
     ------
     PlateError
-        If the pattern is not usable or matches nothing, no image is readable, the files' axes are not understood,
-        or plane, time point or channel names do not fit.
+        If there is no image, the pattern is lacking, not usable or matches nothing, no image is readable, the files'
+        axes are not understood, or channel names do not fit.
     """
-    told = list(notes)
-    folder = source if source.is_dir() else source.parent
-    expression = _compiled(pattern)
+    told: list[str] = []
+    images = _images(source, options, told)
+    folder = source.folder.path
+    expression = _compiled(options.pattern)
     groups = set(expression.groupindex)
     placed = _place(folder, images, expression, told)
-    placed = _at_time(placed, timepoint, told)
-    placed = _at_z(placed, z, told)
     image = _first_readable(placed)
-    index, axis = _fixed_index(image, groups=groups, z=z, timepoint=timepoint, channel_names=channel_names, notes=told)
-    texts = _texts(file.channel for file in placed) if "channel" in groups else None
-    channels = _channels(image, texts=texts, index=index, axis=axis, channel_names=channel_names, notes=told)
-    wells = _wells(placed, channels, told)
+    layout = _layout(image, placed, groups=groups, channel_names=options.channel_names, notes=told)
+    wells = _wells(placed, layout, told)
     if image.further_images:
         told.append(f"{count_of(image.further_images, 'further image')} in a file passed over: only the first is read")
     n_rows, n_columns = plate_format(wells)
-    return RawPlate(
-        name=clean_label(re.sub(r"(\.ome)?\.tiff?$", "", source.name, flags=re.IGNORECASE)),
-        format="tiff",
-        channels=tuple(channels.labels),
+    return Acquisition(
+        name=clean_label(re.sub(r"(\.ome)?\.tiff?$", "", source.path.name, flags=re.IGNORECASE)),
+        format=TIFF.name,
+        channels=tuple(layout.labels),
         wells=wells,
         n_rows=n_rows,
         n_columns=n_columns,
@@ -167,6 +179,33 @@ def describe_tiff(
         shape=image.shape,
         notes=tuple(told),
     )
+
+
+TIFF: Final = Reader(
+    name="tiff",
+    title="TIFF files by pattern",
+    needs="(OME-)TIFF files with a pattern that finds the well in their names, or one image",
+    recognise=recognise_tiff,
+    describe=describe_tiff,
+    is_fallback=True,
+    takes_options=True,
+)
+
+
+def _images(source: Source, options: Options, notes: list[str]) -> list[str]:
+    if source.file is not None:
+        if not is_image(source.file):
+            raise PlateError(f"{source.path}: expected a folder or a TIFF file; give that, or save it as OME-TIFF")
+        return [source.file]
+    images = list_images(source.folder, notes)
+    if not images:
+        raise PlateError(f"{source.path}: no TIFF file in it or its subfolders; give the folder that holds the images")
+    if options.pattern is None and len(images) > 1:
+        raise PlateError(
+            f"{source.path}: {count_of(len(images), 'TIFF file')} (such as {printable(images[0])}) without the metadata"
+            f" of a plate; give a pattern that finds the well in a name: --pattern '{EXAMPLE_PATTERN}'"
+        )
+    return images
 
 
 def _compiled(pattern: str | None) -> re.Pattern[str]:
@@ -242,37 +281,6 @@ def _note_sorting(sorting: _Sorting, expression: re.Pattern[str], placed: Sequen
         notes.append("nothing names a well: all images are taken as well A01")
 
 
-def _at_time(placed: Sequence[_Image], timepoint: int, notes: list[str]) -> list[_Image]:
-    times = _texts(image.time for image in placed)
-    if len(times) == 1:
-        return list(placed)
-    if not 1 <= timepoint <= len(times):
-        raise PlateError(f"time point {timepoint} of {len(times)}; set `convert.timepoint` to 1 to {len(times)}")
-    notes.append(f"{len(times)} time points: only {times[timepoint - 1]!r} is read (`convert.timepoint`)")
-    return [image for image in placed if image.time == times[timepoint - 1]]
-
-
-def _at_z(placed: Sequence[_Image], z: _Z, notes: list[str]) -> list[_Image]:
-    planes = _texts(image.z for image in placed)
-    if len(planes) == 1:
-        return list(placed)
-    number = _plane_number(z, len(planes))
-    notes.append(f"{len(planes)} Z planes: only {planes[number]!r} is read (`convert.z`)")
-    return [image for image in placed if image.z == planes[number]]
-
-
-def _plane_number(z: _Z, count: int) -> int:
-    """Index of the Z plane, counted from 0."""
-    if z == "projection":
-        raise PlateError(
-            f"the files hold {count} Z planes and no projection by the instrument;"
-            f" set `convert.z` to a plane number from 1 to {count}"
-        )
-    if not 1 <= z <= count:
-        raise PlateError(f"Z plane {z} of {count}; set `convert.z` to a plane number from 1 to {count}")
-    return z - 1
-
-
 def _first_readable(placed: Sequence[_Image]) -> ImageFile:
     first: FieldError | None = None
     for image in placed:
@@ -283,42 +291,34 @@ def _first_readable(placed: Sequence[_Image]) -> ImageFile:
     raise PlateError(f"none of the images can be read; the first: {first}") from first
 
 
-def _fixed_index(
+def _layout(
     image: ImageFile,
+    placed: Sequence[_Image],
     *,
     groups: set[str],
-    z: _Z,
-    timepoint: int,
     channel_names: Sequence[str] | None,
     notes: list[str],
-) -> tuple[list[int], int | None]:
-    """Index of the plane along the axes before Y and X, and which of them is the channel axis."""
-    index, channel_axis = [0] * len(image.axes), None
-    _check_single("z", "Z plane", 1 if z == "projection" else z, several="z" in groups or "Z" in image.axes)
-    _check_single("timepoint", "time point", timepoint, several="time" in groups or "T" in image.axes)
-    for position, (axis, length) in enumerate(zip(image.axes, image.lengths, strict=True)):
+) -> _Layout:
+    lengths = dict(zip(image.axes, image.lengths, strict=True))
+    for axis, length in lengths.items():
         _check_not_twice(axis, length, groups)
-        if axis == "Z":
-            index[position] = _plane_number(z, length)
-            notes.append(f"each file holds {length} Z planes: only plane {z} is read (`convert.z`)")
-        elif axis == "T":
-            if not 1 <= timepoint <= length:
-                raise PlateError(f"time point {timepoint} of {length}; set `convert.timepoint` to 1 to {length}")
-            index[position] = timepoint - 1
-            notes.append(f"each file holds {length} time points: only {timepoint} is read (`convert.timepoint`)")
-        elif axis == "C" or _is_named_axis(image, length, channel_names):
-            channel_axis = position
-        else:
+        if axis not in "TZC" and not _is_named_axis(image, length, channel_names):
             raise PlateError(
                 f"the files hold {length} planes along an axis that their metadata do not name ({axis});"
                 f" if they are channels, give {length} channel names, else save the files as OME-TIFF"
             )
-    return index, channel_axis
-
-
-def _check_single(setting: str, what: str, number: int, *, several: bool) -> None:
-    if number != 1 and not several:
-        raise PlateError(f"{what} {number} of 1; set `convert.{setting}` to 1")
+    z_texts, time_texts = _texts(file.z for file in placed), _texts(file.time for file in placed)
+    for what, texts in (("Z planes", z_texts), ("time points", time_texts)):
+        if len(texts) > 1 and [text.lstrip("0") for text in texts] != [str(n + 1) for n in range(len(texts))]:
+            notes.append(f"{what} are counted from 1 in the order of their names: {some(texts)}")
+    return _Layout(
+        labels=_labels(image, placed, groups=groups, channel_names=channel_names, notes=notes),
+        axes=image.axes,
+        n_z=lengths.get("Z", 1),
+        n_times=lengths.get("T", 1),
+        z_texts=z_texts,
+        time_texts=time_texts,
+    )
 
 
 def _check_not_twice(axis: str, length: int, groups: set[str]) -> None:
@@ -333,26 +333,25 @@ def _is_named_axis(image: ImageFile, length: int, channel_names: Sequence[str] |
     return "C" not in image.axes and len(image.axes) == 1 and channel_names is not None and len(channel_names) == length
 
 
-def _channels(
+def _labels(
     image: ImageFile,
+    placed: Sequence[_Image],
     *,
-    texts: list[str] | None,
-    index: Sequence[int],
-    axis: int | None,
+    groups: set[str],
     channel_names: Sequence[str] | None,
     notes: list[str],
-) -> _Channels:
-    if texts is not None:
+) -> dict[str, tuple[str, int | None]]:
+    if "channel" in groups:
+        texts = _texts(file.channel for file in placed)
         names = _given_names(channel_names, len(texts)) or texts
         if names != texts:
             pairs = [f"{text!r} is {name!r}" for text, name in zip(texts, names, strict=True)]
             notes.append(f"channels: {some(pairs, most=len(pairs))}")
-        place = tuple(index) or None
-        return _Channels({name: (text, place) for name, text in zip(names, texts, strict=True)})
+        return {name: (text, None) for name, text in zip(names, texts, strict=True)}
+    axis = next((position for position, axis in enumerate(image.axes) if axis not in "TZ"), None)
     count = 1 if axis is None else image.lengths[axis]
     names = _given_names(channel_names, count) or _file_names(image, count, notes)
-    places = [tuple(c if position == axis else i for position, i in enumerate(index)) or None for c in range(count)]
-    return _Channels({name: (_ALONE, place) for name, place in zip(names, places, strict=True)})
+    return {name: (_ALONE, None if axis is None else number) for number, name in enumerate(names)}
 
 
 def _given_names(channel_names: Sequence[str] | None, count: int) -> list[str]:
@@ -375,35 +374,44 @@ def _file_names(image: ImageFile, count: int, notes: list[str]) -> list[str]:
     return names
 
 
-def _wells(placed: Sequence[_Image], channels: _Channels, notes: list[str]) -> dict[str, tuple[Field, ...]]:
-    by_place: dict[tuple[str, str, str], list[_Image]] = defaultdict(list)
+def _wells(placed: Sequence[_Image], layout: _Layout, notes: list[str]) -> dict[str, tuple[Position, ...]]:
+    by_place: dict[tuple[str, str], list[_Image]] = defaultdict(list)
     fields_of: dict[str, set[str]] = defaultdict(set)
     for image in placed:
-        by_place[image.well, image.field, image.channel].append(image)
+        by_place[image.well, image.field].append(image)
         fields_of[image.well].add(image.field)
     most = max(len(names) for names in fields_of.values())
     wells = sorted(fields_of, key=well_order)
     if fewer := [f"{well} ({len(fields_of[well])})" for well in wells if len(fields_of[well]) < most]:
         notes.append(f"wells with fewer than {count_of(most, 'field')}: {some(fewer)}")
-    return {well: tuple(_field(by_place, channels, well, name) for name in _texts(fields_of[well])) for well in wells}
+    return {
+        well: tuple(_position(by_place[well, name], layout, well, name) for name in _texts(fields_of[well]))
+        for well in wells
+    }
 
 
-def _field(by_place: Mapping[tuple[str, str, str], list[_Image]], channels: _Channels, well: str, name: str) -> Field:
-    planes: dict[str, Plane] = {}
-    problems: list[str] = []
-    for label, (text, index) in channels.labels.items():
-        images = by_place.get((well, name, text), [])
-        if not images:
-            problems.append(f"well {well} field {name}: no image of channel {label!r}; export the well again")
-            continue
-        planes[label] = Plane(images[0].path, index)
-        if len(images) > 1:
-            problem = (
-                f"well {well} field {name}: {len(images)} images of one channel:"
-                f" {' and '.join(image.where for image in images)}; keep one, or let the pattern tell them apart"
-            )
-            problems += [problem] if problem not in problems else []
-    return Field(name=name, planes=planes, problems=tuple(problems))
+def _position(images: Sequence[_Image], layout: _Layout, well: str, name: str) -> Position:
+    planes: dict[str, dict[tuple[int, int], Plane]] = {}
+    faults: dict[tuple[str, int, int], str] = {}
+    same: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for image in images:
+        same[image.channel, image.time, image.z].append(image.where)
+    for label, (text, channel) in layout.labels.items():
+        own: dict[tuple[int, int], Plane] = {}
+        for image in images:
+            if image.channel != text:
+                continue
+            wheres = same[text, image.time, image.z]
+            for at, plane in layout.planes(image, channel):
+                own.setdefault(at, plane)
+                if len(wheres) > 1:
+                    faults[label, *at] = (
+                        f"well {well} field {name}: {len(wheres)} images of one channel: {' and '.join(wheres)};"
+                        " keep one, or let the pattern tell them apart"
+                    )
+        if own:
+            planes[label] = own
+    return Position(name=name, planes=planes, faults=faults)
 
 
 def _texts(texts: Iterable[str]) -> list[str]:

@@ -74,7 +74,7 @@ def _plate(project: Project, plate: str, described: RawPlate, look: ProjectLook)
     if not whole:
         yield problem(check, f"none of its {len(fields)} fields is whole", "check that the export is complete")
         return
-    first = next(iter(whole[0][1].planes.values()))
+    first = next(iter(next(iter(whole[0][1].planes.values())).values()))
     look.first_files.append(first.path)
     height, width = described.shape
     opened = attempt(
