@@ -25,7 +25,7 @@ from driver import FAILED, HARMLESS, REFUSED, Group, Scene
 from hostile import CELLS, NUMBERS, PAGE, PATHS, SHELL, TEXTS
 from pages import broken_out
 from tiff_mutations import DESCRIPTIONS, OTHER_IMAGES, SAME_IMAGES, STRUCTURE, ome
-from tiny_project import CHANNELS, PIXEL_SIZE_UM, WELLS, edit_config, make_project, ring_image
+from tiny_project import CHANNELS, PIXEL_SIZE_UM, PIXELS, WELLS, edit_config, make_project, ring_image
 
 from lysoquant.config.load import load_project
 from lysoquant.io.store import PlateStore
@@ -51,7 +51,15 @@ def make_base(base: Path) -> None:
         if invoke([stage, str(project)]):
             raise RuntimeError(f"{stage} failed on a good project")
     writer = OmeTiff(base / "ome", "P")
-    writer.begin(wells=OME_WELLS, n_fields=1, n_rows=8, n_columns=12, channels=CHANNELS)
+    writer.begin(
+        wells=OME_WELLS,
+        n_fields=1,
+        n_rows=8,
+        n_columns=12,
+        channels=CHANNELS,
+        size_px=PIXELS,
+        pixel_size_um=PIXEL_SIZE_UM,
+    )
     for well in OME_WELLS:
         writer.write_field(
             ring_image(int(well[1:])), well=well, index=0, channels=CHANNELS, pixel_size_um=PIXEL_SIZE_UM

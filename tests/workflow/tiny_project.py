@@ -57,7 +57,15 @@ def ring_image(seed: int) -> NDArray[np.uint16]:
 def write_raw(folder: Path, wells: Sequence[str] = WELLS) -> None:
     """A MetaXpress export of one field a well."""
     writer = ImageXpress(folder, "P")
-    writer.begin(wells=wells, n_fields=1, n_rows=8, n_columns=12, channels=CHANNELS)
+    writer.begin(
+        wells=wells,
+        n_fields=1,
+        n_rows=8,
+        n_columns=12,
+        channels=CHANNELS,
+        size_px=PIXELS,
+        pixel_size_um=PIXEL_SIZE_UM,
+    )
     for well in wells:
         write_field(folder, well, seed=int(well[1:]))
 

@@ -9,7 +9,10 @@ from typing import Final
 
 from lysoquant.io.raw import pixels
 from lysoquant.io.raw.description import Plane
+from lysoquant.io.raw.leica import lif_size_um, read_lif_plane
+from lysoquant.io.raw.nikon import nd2_size_um, read_nd2_plane
 from lysoquant.io.raw.pixels import Pixels
+from lysoquant.io.raw.zeiss import czi_size_um, read_czi_plane
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,13 @@ class PixelReader:
 
 _TIFF: Final = PixelReader(pixels.read_plane, pixels.file_pixel_size_um)
 
-PIXEL_READERS: Final[Mapping[str, PixelReader]] = {".tif": _TIFF, ".tiff": _TIFF}
+PIXEL_READERS: Final[Mapping[str, PixelReader]] = {
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".lif": PixelReader(read_lif_plane, lif_size_um),
+    ".czi": PixelReader(read_czi_plane, czi_size_um),
+    ".nd2": PixelReader(read_nd2_plane, nd2_size_um),
+}
 """By the ending of a file in lower case. A new type of file is a line here."""
 
 

@@ -17,27 +17,16 @@ from lysoquant.io.raw.names import (
     count_of,
     is_image,
     natural_key,
-    normal_row,
-    normal_well,
     plate_format,
     printable,
     read_folder,
     some,
     unique_labels,
 )
+from lysoquant.io.raw.pattern import EXAMPLE_PATTERN, MAX_NAME, compile_pattern, well_of
 from lysoquant.io.raw.pixels import ImageFile, inspect_image
 from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import well_order
-
-EXAMPLE_PATTERN: Final = r"(?P<well>[A-P]\d{2})_f(?P<field>\d+)_(?P<channel>[^_.]+)\.tif"
-"""A pattern to show in messages: ``B03_f1_DAPI.tif``."""
-
-_GROUPS: Final = ("well", "row", "column", "field", "channel", "z", "time")
-_MAX_PATTERN: Final = 500
-_MAX_NAME: Final = 400
-
-_REPEATED_REPEAT: Final = re.compile(r"[^\\][*+}][^()\[\]]*\)(?:[*+]|\{\d*,\d*\})")
-"""``(a+)*`` and its like: on a name that almost matches they take time that doubles with every letter."""
 
 _ALONE: Final = "1"
 """Name of the one field or channel where the pattern has no group for it."""
@@ -159,7 +148,7 @@ def describe_tiff(source: Source, options: Options) -> Acquisition:
     told: list[str] = []
     images = _images(source, options, told)
     folder = source.folder.path
-    expression = _compiled(options.pattern)
+    expression = compile_pattern(options.pattern)
     groups = set(expression.groupindex)
     placed = _place(folder, images, expression, told)
     image = _first_readable(placed)
@@ -208,44 +197,15 @@ def _images(source: Source, options: Options, notes: list[str]) -> list[str]:
     return images
 
 
-def _compiled(pattern: str | None) -> re.Pattern[str]:
-    if pattern is None:
-        return re.compile("")
-    if len(pattern) > _MAX_PATTERN:
-        raise PlateError(f"the pattern has {len(pattern)} characters; expected at most {_MAX_PATTERN}: shorten it")
-    try:
-        expression = re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise PlateError(
-            f"pattern {pattern!r} is not a regular expression ({error}); give one such as {EXAMPLE_PATTERN}"
-        ) from error
-    if _REPEATED_REPEAT.search(pattern):
-        raise PlateError(
-            f"pattern {pattern!r} repeats a group that itself repeats, which can take forever on a long name;"
-            " write .* instead of the outer group"
-        )
-    _check_groups(pattern, set(expression.groupindex))
-    return expression
-
-
-def _check_groups(pattern: str, groups: set[str]) -> None:
-    unknown = sorted(groups - set(_GROUPS))
-    if unknown or not groups:
-        found = f"has the unknown group {unknown[0]!r}" if unknown else "has no named group"
-        raise PlateError(f"pattern {pattern!r} {found}; expected (?P<name>...) with names {', '.join(_GROUPS)}")
-    if ("row" in groups) != ("column" in groups) or {"well", "row"} <= groups:
-        raise PlateError(f"pattern {pattern!r} must have either the group well, or both row and column")
-
-
 def _place(folder: Path, images: Sequence[str], expression: re.Pattern[str], notes: list[str]) -> list[_Image]:
     placed, sorting = [], _Sorting()
     for where in images:
-        match = expression.search(where) if len(where) <= _MAX_NAME else None
+        match = expression.search(where) if len(where) <= MAX_NAME else None
         if match is None:
             sorting.unmatched.append(printable(where))
             continue
         texts = {name: text or "" for name, text in match.groupdict().items()}
-        well = _well(texts)
+        well = well_of(texts)
         if well is None:
             sorting.impossible.append(printable(where))
             continue
@@ -253,15 +213,6 @@ def _place(folder: Path, images: Sequence[str], expression: re.Pattern[str], not
         placed.append(_Image(path=folder / where, where=printable(where), well=well, **rest))
     _note_sorting(sorting, expression, placed, notes)
     return placed
-
-
-def _well(texts: Mapping[str, str]) -> str | None:
-    if "well" in texts:
-        return normal_well(texts["well"])
-    if "row" in texts:
-        row = normal_row(texts["row"])
-        return normal_well(f"{row}{texts['column']}") if row else None
-    return "A01"
 
 
 def _note_sorting(sorting: _Sorting, expression: re.Pattern[str], placed: Sequence[_Image], notes: list[str]) -> None:

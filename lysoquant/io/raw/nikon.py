@@ -1,0 +1,115 @@
+"""Nikon ND2 files, read with nd2."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lysoquant.errors import FieldError
+from lysoquant.io.raw.container import (
+    Image,
+    checked,
+    common_size_um,
+    describe_files,
+    opened,
+    problem_of,
+    recognise_files,
+)
+from lysoquant.io.raw.description import Acquisition, Plane
+from lysoquant.io.raw.names import normal_well
+from lysoquant.io.raw.pixels import Pixels, shown
+from lysoquant.io.raw.reader import Options, Reader, Source
+
+_SUFFIX: Final = ".nd2"
+_MAGIC: Final = (b"\xda\xce\xbe\x0a", b"\x00\x00\x00\x0cjP  ")
+"""Of today's files, and of those before 2013, which are JPEG 2000."""
+_IN_FRAME: Final = "CYXS"
+
+
+def recognise_nikon(source: Source) -> str | None:
+    """ND2 files by their first bytes."""
+    return recognise_files(source, suffix=_SUFFIX, magic=_MAGIC)
+
+
+def inspect_nd2(path: Path) -> list[Image]:
+    """What an ND2 file holds; every position of its multipoint loop is an image.
+
+    Raises
+    ------
+    FieldError
+        If the file can't be read.
+    """
+    import nd2
+
+    with opened(path, "ND2"), nd2.ND2File(path) as file:
+        sizes = dict(file.sizes)
+        n_channels, n_z, n_times = (sizes.get(axis, 1) for axis in "CZT")
+        shape = (sizes.get("Y", 0), sizes.get("X", 0))
+        axes = ["S"] * file.is_rgb + [axis for axis, length in sizes.items() if axis not in "PTCZYXS" and length > 1]
+        n_planes = math.prod(length for axis, length in sizes.items() if axis not in "YX")
+        problem = problem_of(dtype=file.dtype, axes=axes, shape=shape, n_planes=n_planes)
+        names = _position_names(file, sizes.get("P", 1))
+        channels = [channel.channel.name or "" for channel in file.metadata.channels or ()]
+        voxel = file.voxel_size()
+    is_square = voxel.x > 0 and math.isfinite(voxel.x) and math.isclose(voxel.x, voxel.y, rel_tol=0.01)
+    return [
+        Image(
+            key=(number,),
+            name=name or (f"position {number + 1}" if len(names) > 1 else ""),
+            channels=channels if len(channels) == n_channels else [""] * n_channels,
+            n_z=n_z,
+            n_times=n_times,
+            shape=shape,
+            # An uncalibrated file says 1 um.
+            pixel_size_um=float(f"{voxel.x:.6g}") if is_square and voxel.x != 1 else None,
+            well=normal_well(name.partition("_")[0]),
+            problem=problem,
+        )
+        for number, name in enumerate(names)
+    ]
+
+
+def read_nd2_plane(plane: Plane) -> Pixels:
+    """Read one plane; as :func:`lysoquant.io.raw.planes.read_plane`."""
+    import nd2
+
+    position, time, channel, z = plane.index or ()
+    place = {"P": position, "T": time, "Z": z}
+    with opened(plane.path, "ND2"), nd2.ND2File(plane.path) as file:
+        loops = {axis: length for axis, length in file.sizes.items() if axis not in _IN_FRAME}
+        at = [place.get(axis, 0) for axis in loops]
+        if any(number >= length for number, length in zip(at, loops.values(), strict=True)):
+            raise FieldError(f"{shown(plane.path)}: has no plane {plane.index}; it changed: run the plate again")
+        frame = file.read_frame(int(np.ravel_multi_index(at, tuple(loops.values()))) if at else 0)
+        # A copy: what nd2 gives is the file's own memory, gone when it is closed.
+        pixels = np.array(frame[channel] if frame.ndim == 3 and frame.shape[0] > channel else frame)
+    return checked(pixels, plane)
+
+
+def nd2_size_um(path: Path) -> float | None:
+    """Pixel size of an ND2 file's images."""
+    return common_size_um(inspect_nd2(path))
+
+
+def _position_names(file: Any, n_positions: int) -> list[str]:
+    points = [loop.parameters.points for loop in file.experiment if loop.type == "XYPosLoop"]
+    names = [point.name or "" for point in points[0]] if points else []
+    return names if len(names) == n_positions else [""] * n_positions
+
+
+def describe_nikon(source: Source, options: Options) -> Acquisition:
+    """See :func:`lysoquant.io.raw.container.describe_files`."""
+    return describe_files(source, options, format="nikon", suffix=_SUFFIX, inspect=inspect_nd2)
+
+
+NIKON: Final = Reader(
+    name="nikon",
+    title="Nikon ND2",
+    needs="an .nd2 file, or the folder that holds them",
+    recognise=recognise_nikon,
+    describe=describe_nikon,
+    takes_options=True,
+)

@@ -1,0 +1,165 @@
+"""Zeiss CZI files, read with Zeiss' own pylibCZIrw."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from defusedxml.ElementTree import fromstring
+
+from lysoquant.errors import FieldError
+from lysoquant.io.raw.container import (
+    Image,
+    checked,
+    common_size_um,
+    describe_files,
+    opened,
+    problem_of,
+    recognise_files,
+)
+from lysoquant.io.raw.description import Acquisition, Plane
+from lysoquant.io.raw.names import normal_well
+from lysoquant.io.raw.pixels import Pixels, shown
+from lysoquant.io.raw.reader import Options, Reader, Source
+from lysoquant.vocabulary import row_letters, well_name
+
+_SUFFIX: Final = ".czi"
+_DTYPES: Final = {"Gray8": np.uint8, "Gray16": np.uint16}
+_WHOLE: Final = -1
+"""In place of a scene's number, in files without scenes."""
+
+
+def recognise_zeiss(source: Source) -> str | None:
+    """CZI files by their first bytes."""
+    return recognise_files(source, suffix=_SUFFIX, magic=(b"ZISRAWFILE",))
+
+
+def inspect_czi(path: Path) -> list[Image]:
+    """What a CZI file holds; a scene is an image, its tiles laid side by side.
+
+    Raises
+    ------
+    FieldError
+        If the file can't be read.
+    """
+    from pylibCZIrw import czi
+
+    with opened(path, "CZI"), czi.open_czi(str(path)) as file:
+        root: Element = fromstring(file.raw_metadata, forbid_dtd=True)
+        extents = dict(file.total_bounding_box)
+        kinds = dict(file.pixel_types)
+        scenes = dict(file.scenes_bounding_rectangle)
+    sizes = {axis: high - low for axis, (low, high) in extents.items()}
+    if not scenes:
+        shapes = {_WHOLE: (sizes.get("Y", 0), sizes.get("X", 0))}
+    else:
+        shapes = {number: (rectangle.h, rectangle.w) for number, rectangle in sorted(scenes.items())}
+    named = {
+        int(scene.get("Index", _WHOLE)): scene for scene in root.iter("Scene") if scene.get("Index", "").isdecimal()
+    }
+    channels = _channel_names(root, sizes.get("C", 1))
+    return [_image(number, shape, sizes, kinds, channels, named.get(number), root) for number, shape in shapes.items()]
+
+
+def read_czi_plane(plane: Plane) -> Pixels:
+    """Read one plane; as :func:`lysoquant.io.raw.planes.read_plane`."""
+    from pylibCZIrw import czi
+
+    scene, time, channel, z = plane.index or ()
+    with opened(plane.path, "CZI"), czi.open_czi(str(plane.path)) as file:
+        extents = file.total_bounding_box
+        place = {axis: extents.get(axis, (0, 1))[0] + at for axis, at in (("C", channel), ("Z", z), ("T", time))}
+        if any(at >= extents.get(axis, (0, 1))[1] for axis, at in place.items()):
+            raise FieldError(f"{shown(plane.path)}: has no plane {place}; it changed: run the plate again")
+        pixels = file.read(plane=place, scene=None if scene == _WHOLE else scene)
+    return checked(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels, plane)
+
+
+def czi_size_um(path: Path) -> float | None:
+    """Pixel size of a CZI file's images."""
+    return common_size_um(inspect_czi(path))
+
+
+def _image(
+    number: int,
+    shape: tuple[int, int],
+    sizes: dict[str, int],
+    kinds: dict[int, str],
+    channels: list[str],
+    scene: Element | None,
+    root: Element,
+) -> Image:
+    strange = sorted({kind for kind in kinds.values() if kind not in _DTYPES})
+    n_z, n_times = sizes.get("Z", 1), sizes.get("T", 1)
+    problem = (
+        f"has pixels of {', '.join(strange)}; expected Gray8 or Gray16: export the raw channels"
+        if strange
+        else problem_of(
+            dtype=np.uint16,
+            axes=[axis for axis, length in sizes.items() if axis not in "SMTCZYXB" and length > 1],
+            shape=shape,
+            n_planes=sizes.get("C", 1) * n_z * n_times,
+        )
+    )
+    name = scene.get("Name", "") if scene is not None else ""
+    return Image(
+        key=(number,),
+        name=name if number == _WHOLE else f"{name} scene {number + 1}".strip(),
+        channels=channels,
+        n_z=n_z,
+        n_times=n_times,
+        shape=shape,
+        pixel_size_um=_pixel_size_um(root),
+        well=_well(scene),
+        problem=problem,
+    )
+
+
+def _well(scene: Element | None) -> str | None:
+    """Well of a scene: by the shape of the plate's template that it lies in, or by its own name."""
+    if scene is None:
+        return None
+    shape = scene.find("Shape")
+    if shape is None:
+        return normal_well(scene.get("Name", ""))
+    row, column = (shape.findtext(name, "") for name in ("RowIndex", "ColumnIndex"))
+    named = normal_well(shape.get("Name", ""))
+    if named is None and row.isdecimal() and column.isdecimal() and 1 <= int(row) <= 32 and 1 <= int(column) <= 48:
+        return well_name(row_letters(int(row) - 1), int(column))
+    return named
+
+
+def _channel_names(root: Element, n_channels: int) -> list[str]:
+    path = "./Metadata/Information/Image/Dimensions/Channels/Channel"
+    names = [channel.get("Name", "") for channel in root.findall(path)]
+    return names if len(names) == n_channels else [""] * n_channels
+
+
+def _pixel_size_um(root: Element) -> float | None:
+    sizes: dict[str, float] = {}
+    for distance in root.findall("./Metadata/Scaling/Items/Distance"):
+        try:
+            sizes[distance.get("Id", "")] = float(distance.findtext("Value", "")) * 1e6
+        except ValueError:
+            continue
+    width, height = sizes.get("X", math.nan), sizes.get("Y", math.nan)
+    is_square = math.isfinite(width) and width > 0 and math.isclose(width, height, rel_tol=0.01)
+    return float(f"{width:.6g}") if is_square else None
+
+
+def describe_zeiss(source: Source, options: Options) -> Acquisition:
+    """See :func:`lysoquant.io.raw.container.describe_files`."""
+    return describe_files(source, options, format="zeiss", suffix=_SUFFIX, inspect=inspect_czi)
+
+
+ZEISS: Final = Reader(
+    name="zeiss",
+    title="Zeiss CZI",
+    needs="a .czi file, or the folder that holds them",
+    recognise=recognise_zeiss,
+    describe=describe_zeiss,
+    takes_options=True,
+)
