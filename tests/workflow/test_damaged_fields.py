@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_project import CHANNELS, PIXEL_SIZE_UM, make_project, ring_image, well_digests
+from tiny_project import CHANNELS, PIXEL_SIZE_UM, PIXELS, make_project, ring_image, well_digests
 
 from lysoquant.cli.main import invoke
 from lysoquant.simulate.writers import ImageXpress
@@ -44,7 +44,9 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two wells of two fields in one batch, converted."""
     project = make_project(tmp_path_factory.mktemp("damaged") / "p", wells=WELLS)
     writer = ImageXpress(project / "raw", "P")
-    writer.begin(wells=WELLS, n_fields=2, n_rows=8, n_columns=12, channels=CHANNELS)
+    writer.begin(
+        wells=WELLS, n_fields=2, n_rows=8, n_columns=12, channels=CHANNELS, size_px=PIXELS, pixel_size_um=PIXEL_SIZE_UM
+    )
     for seed, (well, index) in enumerate((well, index) for well in WELLS for index in (0, 1)):
         writer.write_field(ring_image(seed), well=well, index=index, channels=CHANNELS, pixel_size_um=PIXEL_SIZE_UM)
     run(project, "convert")

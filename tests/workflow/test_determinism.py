@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_project import CHANNELS, edit_config, make_project, write_field
+from tiny_project import CHANNELS, PIXEL_SIZE_UM, PIXELS, edit_config, make_project, write_field
 
 from lysoquant.cli.main import invoke
 from lysoquant.simulate.writers import ImageXpress
@@ -52,7 +52,9 @@ def project_of(folder: Path, way: Way) -> Path:
 
 
 def write_raw(folder: Path, order: Sequence[str], wells: Sequence[str]) -> None:
-    ImageXpress(folder, "P").begin(wells=wells, n_fields=1, n_rows=8, n_columns=12, channels=CHANNELS)
+    ImageXpress(folder, "P").begin(
+        wells=wells, n_fields=1, n_rows=8, n_columns=12, channels=CHANNELS, size_px=PIXELS, pixel_size_um=PIXEL_SIZE_UM
+    )
     for well in order:
         write_field(folder, well, seed=int(well[1:]))
 
