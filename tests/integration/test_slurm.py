@@ -9,12 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, ask, why_not
+from slurm_cluster import Cluster, ask
 from tiny_project import ROOT, edit_config, make_project
 
 TABLES = ("wells.csv", "conditions.csv", "statistics.csv")
@@ -28,19 +26,6 @@ def command(project: Path, *arguments: str) -> list[str]:
 def run_on_slurm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     done = command(project, "--profile", "slurm", "--", *QUICK, *arguments)
     return subprocess.run(done, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    reason = why_not()
-    if find_spec("snakemake_executor_plugin_slurm") is None:
-        reason = "snakemake-executor-plugin-slurm is not installed"
-    if reason is not None:
-        if os.environ.get("LYSOQUANT_REQUIRE_SLURM") == "1":
-            pytest.fail(f"{reason}, and LYSOQUANT_REQUIRE_SLURM is 1")
-        pytest.skip(reason)
-    with Cluster() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
