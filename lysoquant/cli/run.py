@@ -13,7 +13,7 @@ import click
 from lysoquant.cli.stages import open_project, project_argument
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
-from lysoquant.project.run import check_model, occupancy_table, run_workflow
+from lysoquant.project.run import check_model, check_unlocked, occupancy_table, run_workflow
 
 
 @contextmanager
@@ -50,6 +50,8 @@ def run(
     loaded = open_project(project)
     # The lock comes first: even a dry run brings the raw records up to date.
     with _ends_when_terminated(), only_run(loaded.layout) as lock:
+        if not (dry_run or unlock):
+            check_unlocked(loaded.layout.project, log=loaded.layout.logs / "snakemake.log")
         if not unlock:
             check_model(loaded)
             # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.

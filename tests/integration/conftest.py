@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+from on_slurm import run_command
 from slurm_cluster import Cluster, why_not
+from tiny_project import ROOT, make_project
 
 
 def _need_slurm(*, accounting: bool) -> None:
@@ -35,3 +39,11 @@ def accounting_cluster() -> Iterator[Cluster]:
     _need_slurm(accounting=True)
     with Cluster(accounting=True) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two wells, run to the end on this machine. Not to be changed: copy it."""
+    project = make_project(tmp_path_factory.mktemp("local") / "p", wells=("B02", "B03"))
+    subprocess.run(run_command(project, "--cores", "2"), cwd=ROOT, check=True, capture_output=True)
+    return project

@@ -70,10 +70,10 @@ KillWait=5
 SlurmdTimeout=30
 BatchStartTimeout=60
 MessageTimeout=60
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8 RealMemory=32000 State=UNKNOWN
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8 RealMemory=32000 Gres=gpu:1 State=UNKNOWN
-NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=8 RealMemory=32000 State=UNKNOWN
-NodeName=n4 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[4]} CPUs=8 RealMemory=32000 State=UNKNOWN
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=64 RealMemory=128000 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=64 RealMemory=128000 Gres=gpu:1 State=UNKNOWN
+NodeName=n3 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[3]} CPUs=64 RealMemory=128000 State=UNKNOWN
+NodeName=n4 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[4]} CPUs=64 RealMemory=128000 State=UNKNOWN
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=1-0 State=UP
 PartitionName=gpu Nodes=n2 MaxTime=1-0 State=UP
 PartitionName=frail Nodes=n3,n4 MaxTime=1-0 State=UP
@@ -273,6 +273,16 @@ class Cluster:
         self._daemons[name].kill()
         self._daemons[name].wait()
 
+    def crash(self, node: str) -> None:
+        """Let a node die with all that runs on it."""
+        jobs = ask("squeue", "-h", "-w", node, "-o", "%A").split()
+        self.kill(node)
+        dying = [pid for job in jobs for pid in processes(self.folder, job=job)]
+        # All at a time, as at a loss of power: none is left to tell the controller of another one's end.
+        for way in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in dying:
+                os.kill(pid, way)
+
     def start(self, name: str) -> None:
         """Start a killed daemon again."""
         self._start(name, self._commands[name])
@@ -289,13 +299,13 @@ def ask(*command: str) -> str:
 def remove(folder: Path) -> None:
     """Cancel the jobs of a cluster, stop its daemons and remove its files; nothing of it needs to be there."""
     links = [ETC / name for name in FILES if (ETC / name).is_symlink() and (ETC / name).readlink().parent == folder]
-    if links and any(_comm(pid) == "slurmctld" for pid in _processes(folder)):
+    if links and any(_comm(pid) == "slurmctld" for pid in processes(folder)):
         ask("scancel", "--user", "root")
         until = time.monotonic() + 20
         while ask("squeue", "-h").strip() and time.monotonic() < until:
             time.sleep(0.2)
     # Nothing of their state will be read again.
-    while pids := list(_processes(folder)):
+    while pids := list(processes(folder)):
         for pid in pids:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -307,16 +317,18 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _processes(folder: Path) -> Iterator[int]:
-    """Daemons of a cluster and what its jobs started; a process that has ended has no environment."""
-    name = folder.name.removeprefix(PREFIX)
-    marks = {f"{MARK}={folder}".encode(), f"SLURM_CLUSTER_NAME={name}".encode()}
+def processes(folder: Path, *, job: str | None = None) -> Iterator[int]:
+    """Daemons of a cluster and what its jobs started, or only one job; an ended process has no environment."""
+    marks = {f"{MARK}={folder}".encode(), f"SLURM_CLUSTER_NAME={folder.name.removeprefix(PREFIX)}".encode()}
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if not marks.isdisjoint(path.read_bytes().split(b"\0")):
-                yield int(path.parent.name)
+            environment = set(path.read_bytes().split(b"\0"))
+            title = path.with_name("cmdline").read_bytes()
         except OSError:
             continue
+        of_job = f"SLURM_JOB_ID={job}".encode() in environment or title.startswith(f"slurmstepd: [{job}.".encode())
+        if not marks.isdisjoint(environment) and (job is None or of_job):
+            yield int(path.parent.name)
 
 
 def _comm(pid: int) -> str:
