@@ -405,8 +405,10 @@ def _what_failed(follower: Follower, tail: Sequence[str], *, log: Path, project:
     lines: list[str] = []
     for failure in follower.failures:
         path = project / (failure.log or "")
-        ended, *more = _how_it_ended(failure)
-        lines += [ended, *more, f"the last lines of {path}:", *_last_lines(path)]
+        ended, *asked = _how_it_ended(failure)
+        log_title = f"the last lines of {path}:"
+        lines += [ended, *asked, log_title] if asked else [f"{ended}; {log_title}"]
+        lines += _last_lines(path)
         lines += [f"the cluster's log of that job: {name}" for name in failure.cluster_logs]
     return "\n".join([*lines, f"{follower.done} of {follower.total} jobs were done; all that the run said: {log}"])
 

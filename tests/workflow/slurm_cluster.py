@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -277,11 +278,11 @@ class Cluster:
         """Let a node die with all that runs on it."""
         jobs = ask("squeue", "-h", "-w", node, "-o", "%A").split()
         self.kill(node)
-        dying = [pid for job in jobs for pid in processes(self.folder, job=job)]
         # All at a time, as at a loss of power: none is left to tell the controller of another one's end.
+        dying = [pid for job in jobs for pid in processes(self.folder, job=job)]
         for way in (signal.SIGSTOP, signal.SIGKILL):
             for pid in dying:
-                os.kill(pid, way)
+                _send(pid, way)
 
     def start(self, name: str) -> None:
         """Start a killed daemon again."""
@@ -307,10 +308,7 @@ def remove(folder: Path) -> None:
     # Nothing of their state will be read again.
     while pids := list(processes(folder)):
         for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            _send(pid, signal.SIGKILL)
         time.sleep(0.05)
     for link in links:
         link.unlink()
@@ -320,15 +318,23 @@ def remove(folder: Path) -> None:
 def processes(folder: Path, *, job: str | None = None) -> Iterator[int]:
     """Daemons of a cluster and what its jobs started, or only one job; an ended process has no environment."""
     marks = {f"{MARK}={folder}".encode(), f"SLURM_CLUSTER_NAME={folder.name.removeprefix(PREFIX)}".encode()}
+    of_job = {f"SLURM_JOB_ID={job}".encode()}
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             environment = set(path.read_bytes().split(b"\0"))
-            title = path.with_name("cmdline").read_bytes()
+            parent = int(path.with_name("stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        of_job = f"SLURM_JOB_ID={job}".encode() in environment or title.startswith(f"slurmstepd: [{job}.".encode())
-        if not marks.isdisjoint(environment) and (job is None or of_job):
+        if not marks.isdisjoint(environment) and (job is None or of_job <= environment):
             yield int(path.parent.name)
+            # SLURM gives this one no environment.
+            if _comm(parent) == "slurmstepd":
+                yield parent
+
+
+def _send(pid: int, way: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, way)
 
 
 def _comm(pid: int) -> str:
