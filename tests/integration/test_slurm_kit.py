@@ -16,7 +16,7 @@ KILLED = """
 import os, signal
 from slurm_cluster import Cluster, ask
 with Cluster() as cluster:
-    ask("sbatch", "--wrap", "exec sleep 300")
+    ask("sbatch", "--output", "/dev/null", "--wrap", "exec sleep 300")
     while "RUNNING" not in ask("squeue", "-h", "-o", "%T"):
         pass
     print(cluster.folder, flush=True)
