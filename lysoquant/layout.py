@@ -61,6 +61,14 @@ class Layout:
         """Folder of a well's part tables, written by measure."""
         return self.results / plate / "measure" / well
 
+    def plate_tables(self, plate: str) -> Path:
+        """Folder of a plate's part of the joined tables, written by aggregate."""
+        return self.results / plate / "aggregate"
+
+    def plate_stage_record(self, plate: str, stage: str) -> Path:
+        """What a stage that runs once a project did for one plate."""
+        return self.results / plate / "records" / stage / "plate.json"
+
     @property
     def tables(self) -> Path:
         return self.results / "tables"
@@ -77,6 +85,10 @@ class Layout:
     def log(self, stage: str, job: str) -> Path:
         """The log of one job; ``job`` is ``<plate>.<batch>``, or the stage itself where it runs once a project."""
         return self.logs / stage / f"{job}.log"
+
+    def workers_logs(self, stage: str) -> Path:
+        """Folder for what a stage's workers on a cluster say."""
+        return self.logs / stage / "workers"
 
     def relative(self, path: Path) -> str:
         """A path as records name it: relative to the results where it lies inside them."""

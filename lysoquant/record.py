@@ -1,4 +1,4 @@
-"""Records: what a stage read, wrote and was told, and the one driver that skips unchanged wells.
+"""Records: what a stage read, wrote and was told, and the drivers that skip what did not change.
 
 Two files. A *well record* says what a stage did to one well and under which key; the stage itself
 compares keys and redoes only wells whose key changed. A *batch record* is the sum of its wells'
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from lysoquant import __version__
 from lysoquant.errors import DamagedFieldError, StageError
+from lysoquant.files import open_file
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.source import source_digest
@@ -68,7 +69,7 @@ def digest_array(array: ArrayLike) -> str:
 
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -90,8 +91,9 @@ def write_json(path: Path, value: Json) -> None:
 def read_json(path: Path) -> Json | None:
     """A JSON object, or None where the file is absent or damaged (then its well is redone)."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_file(path) as handle:
+            value = json.loads(handle.read().decode())
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -225,7 +227,7 @@ def run_batch(
     current: dict[str, Json] = {}
     for well in wells:
         old = read_json(layout.well_record(plate, stage, well))
-        if old is not None and old.get("key") == keys[well] and _is_whole(layout, old):
+        if old is not None and old.get("key") == keys[well] and is_whole(layout, old):
             current[well] = old
     todo = [well for well in wells if well not in current]
     for well in todo:
@@ -261,11 +263,64 @@ def run_batch(
     return batch
 
 
-def _is_whole(layout: Layout, record: Json) -> bool:
-    """Whether a well's outputs are there and none of its fields was damaged, which may have been mended."""
-    if any(report.get(_DAMAGED) for report in record.get("fields", ())):
-        return False
-    return all((layout.results / path).exists() for path in record.get("wrote", ()))
+def run_project(
+    *,
+    stage: str,
+    layout: Layout,
+    parameters: Json,
+    inputs: Json,
+    work: Callable[[], Json],
+    record: Path,
+) -> Json:
+    """Do a stage that runs once a project, if what it depends on changed; leave its record.
+
+    Parameters
+    ----------
+    inputs : dict
+        Digests of what the stage reads.
+    work : callable
+        Does it and returns what the record says besides: digest, read, wrote, counts.
+    record : pathlib.Path
+        Where to leave the record. A copy that the workflow does not remove tells what was done.
+
+    Returns
+    -------
+    dict
+        The record.
+    """
+    started = time.perf_counter()
+    code = source_digest(stage)
+    key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
+    done = layout.project_work_record(stage)
+    old = read_json(done)
+    if old is not None and old.get("key") == key and is_whole(layout, old):
+        if read_json(record) != old:
+            write_json(record, old)
+        return old
+    for stale in (done, record):
+        stale.unlink(missing_ok=True)
+    found: Json = {"stage": stage, "key": key, "inputs": inputs, "parameters": parameters, "code": code, **work()}
+    found |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
+    for path in (done, record):
+        write_json(path, found)
+    return found
+
+
+def is_whole(layout: Layout, record: Json) -> bool:
+    """Whether all that a record says was written is there and no field was damaged, which may have been mended."""
+    return not damaged_fields(record) and not missing_outputs(layout, record)
+
+
+def missing_outputs(layout: Layout, record: Json) -> list[str]:
+    """Paths that a record says were written, relative to the results, and that are not there."""
+    # Strings: a plate has thousands of these paths, and all are looked at whenever a run is planned.
+    results = str(layout.results)
+    return [path for path in record.get("wrote", ()) if not os.path.exists(os.path.join(results, path))]  # noqa: PTH110, PTH118
+
+
+def damaged_fields(record: Json) -> list[int]:
+    """Fields of a well that could not be read from the store."""
+    return [report["field"] for report in record.get("fields", ()) if report.get(_DAMAGED)]
 
 
 def _well_note(well: str, outcome: WellOutcome) -> str:
@@ -280,16 +335,20 @@ __all__ = [
     "Json",
     "WellOutcome",
     "canonical_json",
+    "damaged_fields",
     "digest_array",
     "digest_bytes",
     "digest_file",
     "digest_json",
     "failed_field",
     "field_report",
+    "is_whole",
     "merge_field_reports",
+    "missing_outputs",
     "read_json",
     "require_wells",
     "run_batch",
+    "run_project",
     "versions",
     "write_json",
     "write_text_atomic",

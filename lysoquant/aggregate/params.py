@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lysoquant.params import Params
 
@@ -12,10 +12,23 @@ from lysoquant.params import Params
 class ExpressionParams(Params):
     """Which cells express the cargo and so count for occupancy."""
 
-    method: Literal["none", "threshold"] = "none"
-    """none: every cell counts; threshold: cells whose mean cargo intensity reaches `min_mean_cargo`."""
+    method: Literal["none", "threshold", "mixture", "controls"] = "none"
+    """none: every cell counts; threshold: from `min_mean_cargo` on; mixture: the brighter of a plate's two populations;
+    controls: cells brighter than nearly all cells of untransfected wells."""
     min_mean_cargo: Annotated[float, Field(ge=0)] = 0.0
     """threshold: smallest mean cargo intensity of an expressing cell, in raw grey values."""
+    control_condition: str = ""
+    """controls: condition, in wells.tsv, of the wells whose cells were not transfected."""
+    control_quantile: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
+    """controls: share of the untransfected cells, plate by plate, that an expressing cell must exceed."""
+
+    @model_validator(mode="after")
+    def _condition_is_named(self) -> Self:
+        if self.method == "controls" and not self.control_condition.strip():
+            raise ValueError(
+                "method 'controls' needs `control_condition`, the condition in wells.tsv of the untransfected wells"
+            )
+        return self
 
 
 class AggregateParams(Params):

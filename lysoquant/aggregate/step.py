@@ -5,56 +5,35 @@ from __future__ import annotations
 import csv
 import io
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from lysoquant.aggregate.conditions import CONDITION_COLUMNS, STATISTICS_COLUMNS, condition_rows, statistics_rows
-from lysoquant.aggregate.expression import is_expressing
 from lysoquant.aggregate.params import AggregateSettings
+from lysoquant.aggregate.parts import SORT_KEYS, unified_schema
+from lysoquant.aggregate.plate import Plate
 from lysoquant.aggregate.plate_map import PlateMap, read_plate_map
-from lysoquant.aggregate.wells import COLUMNS, Row, WellParts, score_plate, well_row
-from lysoquant.errors import InputError, StageError
-from lysoquant.io.tables import parquet_writer, read_schema
+from lysoquant.aggregate.wells import COLUMNS, Row
+from lysoquant.errors import StageError
+from lysoquant.io.tables import parquet_writer, write_data_set
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
-from lysoquant.record import (
-    Json,
-    digest_file,
-    digest_json,
-    read_json,
-    require_wells,
-    versions,
-    write_json,
-    write_text_atomic,
-)
+from lysoquant.record import Json, digest_file, digest_json, require_wells, run_project, write_text_atomic
 from lysoquant.source import source_digest
 from lysoquant.vocabulary import well_order
+from lysoquant.workers.params import DaskSettings
+from lysoquant.workers.pool import workers
 
 _STAGE: Final = "aggregate"
 
-_SORT_KEYS: Final = {"endolysosomes": ("field", "cell", "label"), "cells": ("field", "cell"), "fields": ("field",)}
-"""Part tables and what sorts the rows of one well."""
-
-_OUTPUTS: Final = (
-    *(f"{name}.parquet" for name in _SORT_KEYS),
-    "wells.parquet",
-    "wells.csv",
-    "conditions.csv",
-    "statistics.csv",
-)
+_SMALL: Final = ("wells.parquet", "wells.csv", "conditions.csv", "statistics.csv")
+"""Tables of one file; those of :data:`SORT_KEYS` are folders of a file a plate."""
 
 _ARROW_TYPES: Final = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-
-_Parts = dict[str, pa.Table]
-"""Part tables of one well by name."""
 
 
 def run(
@@ -64,10 +43,13 @@ def run(
     plate_map: Sequence[Mapping[str, str]],
     settings: AggregateSettings,
     record: Path,
+    cores: int = 1,
+    dask: DaskSettings = DaskSettings(),  # noqa: B008 (frozen)
 ) -> Json:
     """Join all wells' part tables and compute wells, conditions and statistics.
 
-    Returns at once when neither the wells' content, the plate map, the settings nor the code changed.
+    Returns at once when neither the wells' content, the plate map, the settings nor the code changed. Of several plates
+    only those that changed are read again.
 
     Parameters
     ----------
@@ -82,6 +64,10 @@ def run(
         Everything else that the result depends on.
     record : pathlib.Path
         Where to leave the record.
+    cores : int
+        Processes or threads.
+    dask : DaskSettings
+        Where wells are read and summed up; the tables' bytes don't depend on it.
 
     Returns
     -------
@@ -95,44 +81,41 @@ def run(
     InputError
         If the expression gate needs a channel that a plate lacks.
     StageError
-        If there is no well, or a well was not measured or its part tables can't be read.
+        If there is no well, a well was not measured or its part tables can't be read, or no worker comes.
     """
-    started = time.perf_counter()
     wells = {plate: sorted(set(plates[plate]), key=well_order) for plate in sorted(plates)}
     if not any(wells.values()):
         raise StageError("aggregate: no plate has a measured well; add a plate to plates.tsv and run measure first")
     mapped = read_plate_map(rows=plate_map, plates=wells, reserved=COLUMNS)
     inputs = _inputs(layout=layout, wells=wells, plate_map=mapped)
     parameters = settings.model_dump(mode="json")
-    code = source_digest(_STAGE)
-    key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
-    done = layout.project_work_record(_STAGE)
-    old = read_json(done)
-    if old is not None and old.get("key") == key and all((layout.tables / name).is_file() for name in _OUTPUTS):
-        if read_json(record) != old:
-            write_json(record, old)
-        return old
-    for stale in (done, record):
-        stale.unlink(missing_ok=True)
-    counts = _write_tables(layout=layout, wells=wells, plate_map=mapped, settings=settings)
-    outputs = {layout.relative(layout.tables / name): digest_file(layout.tables / name) for name in _OUTPUTS}
-    found: Json = {
-        "stage": _STAGE,
-        "key": key,
-        "inputs": inputs,
-        "parameters": parameters,
-        "code": code,
-        "digest": digest_json(outputs),
-        "outputs": outputs,
-        "read": [layout.relative(layout.well_tables(plate, well)) for plate in wells for well in wells[plate]],
-        "wrote": list(outputs),
-        "counts": counts,
-        "seconds": round(time.perf_counter() - started, 3),
-        "versions": versions(),
-    }
-    write_json(done, found)
-    write_json(record, found)
-    return found
+
+    def work() -> Json:
+        plates = [
+            Plate(
+                layout=layout,
+                name=plate,
+                wells=names,
+                measured=inputs["measure"][plate],
+                plate_map=mapped,
+                settings=settings,
+                common={"parameters": parameters, "code": source_digest(_STAGE)},
+            )
+            for plate, names in wells.items()
+        ]
+        counts, outputs, gates = _write_tables(
+            layout=layout, plates=plates, plate_map=mapped, settings=settings, cores=max(1, cores), dask=dask
+        )
+        return {
+            "digest": digest_json(outputs),
+            "outputs": outputs,
+            "read": [layout.relative(layout.well_tables(plate, well)) for plate in wells for well in wells[plate]],
+            "wrote": list(outputs),
+            "counts": counts,
+            "expression": gates,
+        }
+
+    return run_project(stage=_STAGE, layout=layout, parameters=parameters, inputs=inputs, work=work, record=record)
 
 
 def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: PlateMap) -> Json:
@@ -145,176 +128,59 @@ def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: Pl
 
 
 def _write_tables(
-    *, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: PlateMap, settings: AggregateSettings
-) -> dict[str, int]:
-    """Write all tables; returns their lengths."""
+    layout: Layout,
+    plates: Sequence[Plate],
+    plate_map: PlateMap,
+    settings: AggregateSettings,
+    *,
+    cores: int,
+    dask: DaskSettings,
+) -> tuple[dict[str, int], dict[str, str], Json]:
+    """Write all tables; returns their lengths, the digests of their files, and the expression gate of each plate."""
     layout.tables.mkdir(parents=True, exist_ok=True)
-    rows, lengths = _join_parts(layout=layout, wells=wells, plate_map=plate_map, settings=settings)
+    records = _join_parts(layout, plates, cores=cores, dask=dask)
+    outputs: dict[str, str] = {}
+    for name in SORT_KEYS:
+        # The number keeps the plates in order: a reader takes the files of a folder by name.
+        files = {f"{number:05}-{plate.name}.parquet": plate.table(name) for number, plate in enumerate(plates)}
+        folder = layout.tables / f"{name}.parquet"
+        write_data_set(folder, files)
+        outputs |= {
+            layout.relative(folder / file): record["digests"][name] for file, record in zip(files, records, strict=True)
+        }
+    rows: list[Row] = [row for record in records for row in record["rows"]]
     _write_well_table(layout.tables, rows, {**COLUMNS, **dict.fromkeys(plate_map.extra_columns, str)})
     confidence = settings.params.confidence
     conditions = condition_rows(wells=rows, confidence=confidence)
     statistics = statistics_rows(wells=rows, confidence=confidence)
     write_text_atomic(layout.tables / "conditions.csv", csv_text(conditions, columns=CONDITION_COLUMNS))
     write_text_atomic(layout.tables / "statistics.csv", csv_text(statistics, columns=STATISTICS_COLUMNS))
-    return {"wells": len(rows), **lengths, "conditions": len(conditions)}
+    outputs |= {layout.relative(layout.tables / name): digest_file(layout.tables / name) for name in _SMALL}
+    lengths = {name: sum(record["lengths"][name] for record in records) for name in SORT_KEYS}
+    gates = {plate.name: record["expression"] for plate, record in zip(plates, records, strict=True)}
+    return {"wells": len(rows), **lengths, "conditions": len(conditions)}, outputs, gates
 
 
-def _join_parts(
-    *, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: PlateMap, settings: AggregateSettings
-) -> tuple[list[Row], dict[str, int]]:
-    """Write the joined part tables, one well in memory at a time; returns the wells' rows and the tables' lengths."""
-    schemas = _schemas(layout=layout, wells=wells)
-    lengths = dict.fromkeys(schemas, 0)
-    rows: list[Row] = []
+def _join_parts(layout: Layout, plates: Sequence[Plate], *, cores: int, dask: DaskSettings) -> list[Json]:
+    """Bring every plate's part of the joined tables up to date; returns the plates' records."""
+    own = [plate.schemas() for plate in plates]
+    schemas = {name: unified_schema(each[name] for each in own) for name in SORT_KEYS}
+    records = [plate.done(schemas) for plate in plates]
+    todo = [number for number, record in enumerate(records) if record is None]
+    n_wells = [len(plate.wells) for plate in plates]
+    n_done = sum(n_wells) - sum(n_wells[number] for number in todo)
     with ExitStack() as stack:
-        progress = stack.enter_context(Progress(_STAGE, total=sum(map(len, wells.values()))))
-        writers = {
-            name: stack.enter_context(parquet_writer(layout.tables / f"{name}.parquet", schema))
-            for name, schema in schemas.items()
-        }
-        for plate, measured in wells.items():
-            of_plate: list[Row] = []
-            for well in sorted({*measured, *plate_map.wells(plate)}, key=well_order):
-                found = WellParts.without_images()
-                if well in measured:
-                    tables = _read_parts(layout=layout, plate=plate, well=well, settings=settings)
-                    for name, table in tables.items():
-                        lengths[name] += table.num_rows
-                        if table.num_rows:
-                            writers[name].write_table(_aligned(table, schemas[name]))
-                    found = _summary(tables)
-                    progress.advance(note=f"{plate} {well}")
-                told = plate_map.rows.get((plate, well))
-                of_plate.append(well_row(plate=plate, well=well, mapped=told, parts=found, params=settings.params))
-            rows += score_plate(of_plate)
-    return rows, lengths
+        progress = stack.enter_context(Progress(_STAGE, total=sum(n_wells), done=n_done))
+        if todo:
+            pool = stack.enter_context(workers(dask, cores=cores, logs=layout.workers_logs(_STAGE)))
+        for number in todo:
+            plate = plates[number]
 
+            def on_well(well: str, name: str = plate.name) -> None:
+                progress.advance(note=f"{name} {well}")
 
-def _part_path(layout: Layout, plate: str, well: str, name: str) -> Path:
-    return layout.well_tables(plate, well) / f"{name}.parquet"
-
-
-def _schemas(*, layout: Layout, wells: Mapping[str, Sequence[str]]) -> dict[str, pa.Schema]:
-    """Schema of each joined table: every column that any well has."""
-    found: dict[str, pa.Schema] = {}
-    for name in _SORT_KEYS:
-        parts = [
-            read_schema(_part_path(layout, plate, well, name)).remove_metadata()
-            for plate, measured in wells.items()
-            for well in measured
-        ]
-        found[name] = unified_schema(map(_with_expression, parts) if name == "cells" else parts)
-    return found
-
-
-def unified_schema(schemas: Iterable[pa.Schema]) -> pa.Schema:
-    """One schema for tables whose plates have different channels.
-
-    Parameters
-    ----------
-    schemas : iterable of pyarrow.Schema
-        In the order of plates and wells.
-
-    Returns
-    -------
-    pyarrow.Schema
-        Columns of the first in their order; a column that only a later one has comes before the column that follows
-        it there. Types are widened where wells differ (a column of an empty well may have no type).
-    """
-    distinct = list(dict.fromkeys(schemas))
-    names: list[str] = []
-    for schema in distinct:
-        at = len(names)
-        for name in reversed(schema.names):
-            if name in names:
-                at = names.index(name)
-            else:
-                names.insert(at, name)
-    merged = pa.unify_schemas(distinct, promote_options="permissive")
-    return pa.schema([pa.field(name, merged.field(name).type) for name in names])
-
-
-def _with_expression(schema: pa.Schema) -> pa.Schema:
-    at = schema.get_field_index("n_endolysosomes")
-    return schema.insert(at, pa.field("is_expressing", pa.bool_()))
-
-
-def _read_table(path: Path, plate: str) -> pa.Table:
-    try:
-        # Without `partitioning` a folder such as "a=b" above the file would become a column.
-        return pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowInvalid) as error:
-        reason = " ".join(str(error).split())
-        raise StageError(
-            f"{path}: the part table can't be read ({reason}); delete it and run"
-            f" `lysoquant measure PROJECT --plate {plate}` again"
-        ) from error
-
-
-def _read_parts(*, layout: Layout, plate: str, well: str, settings: AggregateSettings) -> _Parts:
-    """Part tables of one well, sorted, the cells with `is_expressing`."""
-    tables: _Parts = {}
-    for name, keys in _SORT_KEYS.items():
-        table = _read_table(_part_path(layout, plate, well, name), plate)
-        tables[name] = table.sort_by([(key, "ascending") for key in keys])
-    cells = tables["cells"]
-    expressing = is_expressing(
-        cargo_mean=_cargo_mean(cells, plate=plate, settings=settings), params=settings.params.expression
-    )
-    at = cells.schema.get_field_index("n_endolysosomes")
-    tables["cells"] = cells.add_column(at, "is_expressing", pa.array(expressing))
-    return tables
-
-
-def _cargo_mean(cells: pa.Table, *, plate: str, settings: AggregateSettings) -> NDArray[np.float64]:
-    column = f"intensity_mean_{settings.cargo}"
-    if column in cells.column_names:
-        return _real(cells, column)
-    if settings.params.expression.method == "none" or not cells.num_rows:
-        return np.full(cells.num_rows, np.nan)
-    raise InputError(
-        f"plate {plate}: its cells have no cargo channel {settings.cargo!r}; correct channels.cargo, or set"
-        " aggregate.expression.method to none"
-    )
-
-
-def _aligned(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with exactly the columns of the schema; null where it lacks one."""
-    columns = [
-        table.column(field.name).cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(table.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _summary(tables: _Parts) -> WellParts:
-    """What the well's row needs of its tables."""
-    cells, regions, fields = tables["cells"], tables["endolysosomes"], tables["fields"]
-    expressing = np.asarray(cells.column("is_expressing").to_numpy(), dtype=np.bool_)
-    counted = np.isin(_cell_keys(regions), _cell_keys(cells)[expressing])
-    return WellParts(
-        statuses=fields.column("status").to_pylist(),
-        reasons=[reason or "" for reason in fields.column("reason").to_pylist()],
-        expressing=expressing,
-        n_empty=_whole(cells, "n_empty"),
-        n_loaded=_whole(cells, "n_loaded"),
-        area_um2=_real(regions, "area_um2")[counted],
-    )
-
-
-def _whole(table: pa.Table, column: str) -> NDArray[np.int64]:
-    return np.asarray(table.column(column).to_numpy(), dtype=np.int64)
-
-
-def _real(table: pa.Table, column: str) -> NDArray[np.float64]:
-    return np.asarray(table.column(column).to_numpy(), dtype=np.float64)
-
-
-def _cell_keys(table: pa.Table) -> NDArray[np.int64]:
-    """One number a cell of the well: cells are numbered anew, as 32-bit labels, in every field."""
-    return (_whole(table, "field") << 32) + _whole(table, "cell")
+            records[number] = plate.join(schemas, own[number], pool, on_well)
+    return [record for record in records if record is not None]
 
 
 def _write_well_table(folder: Path, rows: Sequence[Row], columns: Mapping[str, type]) -> None:

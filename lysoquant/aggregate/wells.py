@@ -65,6 +65,8 @@ class WellParts:
         Endolysosomes of each cell by class.
     area_um2 : ndarray of float64, shape (n_regions,)
         Area of each region of the cells that count.
+    doubt : str
+        Why the plate's expression gate could not be found, so that every cell counts.
     """
 
     statuses: Sequence[str]
@@ -73,6 +75,7 @@ class WellParts:
     n_empty: NDArray[np.int64]
     n_loaded: NDArray[np.int64]
     area_um2: NDArray[np.float64]
+    doubt: str = ""
 
     @classmethod
     def without_images(cls) -> WellParts:
@@ -135,7 +138,7 @@ def well_row(*, plate: str, well: str, mapped: MapRow | None, parts: WellParts, 
         "robust_z": math.nan,
         "b_score": math.nan,
         "n_cells_expressing": int(keep.sum()),
-        "reason": _distinct_reasons(parts.reasons) if parts.statuses else _NO_IMAGES_REASON,
+        "reason": _distinct_reasons([*parts.reasons, parts.doubt]) if parts.statuses else _NO_IMAGES_REASON,
     }
     found["flags"] = _flags(found, parts=parts, mapped=mapped is not None, params=params)
     return {name: found[name] for name in COLUMNS} | dict(told.extra)
@@ -164,6 +167,7 @@ def _flags(row: Row, *, parts: WellParts, mapped: bool, params: AggregateParams)
         "few_endolysosomes": int(row["n_endolysosomes"]) < params.min_endolysosomes,
         "pixel_size": any("pixel size" in reason.lower() for reason in parts.reasons),
         "not_in_plate_map": not mapped,
+        "no_expression_gate": bool(parts.doubt),
     }
     return ";".join(name for name, holds in raised.items() if holds)
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from lysoquant.errors import InputError
 from lysoquant.examples.drawn import kind
+from lysoquant.files import open_file
 from lysoquant.io.rois import Outline
 from lysoquant.io.stacks import Stack
 from lysoquant.model.preprocess import model_length
@@ -146,7 +147,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             text = handle.read(_MAX_BYTES + 1)
     except OSError as error:
         raise InputError(

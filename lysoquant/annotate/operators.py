@@ -18,6 +18,7 @@ from lysoquant.errors import FieldError, InputError
 from lysoquant.examples.crops import settle_pixel_size
 from lysoquant.examples.drawn import draw_regions, read_drawing, refuse_drawn_twice
 from lysoquant.examples.written import ignored_outlines, region_outlines
+from lysoquant.files import open_file
 from lysoquant.io.outlines import NewOutline, write_outlines
 from lysoquant.io.rois import read_label_image
 from lysoquant.io.stacks import open_stack, write_map
@@ -137,7 +138,7 @@ def read_classes(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
         If it is neither ROIs nor a class map of that shape.
     """
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             start = handle.read(4)
         if start[:2] == b"PK" or start == b"Iout":
             drawing = read_drawing(path)
@@ -147,6 +148,8 @@ def read_classes(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
         labels, _ = read_label_image(path, shape=shape)
     except FieldError as error:
         raise InputError(str(error)) from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; give a zip of ImageJ ROIs or a class map") from error
     if labels.max(initial=0) > LOADED:
         raise InputError(
             f"{path}: values up to {labels.max()}; expected a class map of 0, 1 (empty) and 2 (loaded), or ImageJ ROIs"

@@ -65,27 +65,45 @@ def write_page(figures: Path, page: Path) -> None:
     tables: Mapping[str, Callable[[], str]] = {
         "streams": lambda: _streams({name: _metrics(figures / name) for name in STREAMS}),
         "conditions": lambda: _conditions(_metrics(figures / "simulated")),
-        "baselines": lambda: _read(figures / "baselines" / "accuracy.md"),
+        "baselines": lambda: read_figures(figures / "baselines" / "accuracy.md"),
         "adaptation": lambda: _adaptation(figures / "adaptation" / "adaptation.csv"),
     }
-    text = _read(page)
+    fill_page(page, {name: table() for name, table in tables.items()})
+
+
+def fill_page(page: Path, tables: Mapping[str, str]) -> None:
+    """Put tables between a page's marks ``<!-- NAME -->`` and ``<!-- end -->``.
+
+    Raises
+    ------
+    InputError
+        If the page or a mark is missing.
+    """
+    text = read_figures(page)
     for name, table in tables.items():
         mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not mark.search(text):
             raise InputError(f"{page}: has no '<!-- {name} -->' with '<!-- end -->' after it; put them in")
-        filled = table().strip()
+        filled = table.strip()
         text = mark.sub(lambda found, filled=filled: f"{found[1]}{filled}\n{found[2]}", text)  # type: ignore[misc]
     page.write_text(text, encoding="utf-8")
 
 
-def _read(path: Path) -> str:
+def read_figures(path: Path) -> str:
+    """Text of a page or of a file of figures.
+
+    Raises
+    ------
+    InputError
+        If it is missing.
+    """
     if not path.is_file():
         raise InputError(f"{path} does not exist; make it with `make accuracy`")
     return path.read_text(encoding="utf-8")
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_read(folder / "metrics.json"))
+    found: dict[str, Any] = json.loads(read_figures(folder / "metrics.json"))
     return found
 
 
@@ -107,7 +125,7 @@ def _conditions(document: dict[str, Any]) -> str:
 
 
 def _adaptation(path: Path) -> str:
-    _read(path)
+    read_figures(path)
     table = pd.read_csv(path)
     lines = [[name.replace("_", " ") for name in table.columns]]
     for row in table.itertuples(index=False):

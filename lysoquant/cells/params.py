@@ -28,6 +28,8 @@ class CellsParams(Params):
     """watershed: smaller cells are dropped."""
     max_radius_um: Annotated[float, Field(gt=0)] = 30.0
     """watershed: a cell reaches at most this far from its nucleus."""
+    beyond_border: bool = True
+    """watershed: true: what the border cuts from a cell beyond it is a cell; false: it goes to its neighbours."""
     path: str = ""
     """rois and labels: each field's file in the project; {plate}, {well}, {row}, {column}, {field} (from 0) given."""
 

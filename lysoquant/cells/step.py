@@ -199,6 +199,7 @@ def _watershed(field: FieldStore, settings: CellsSettings) -> tuple[Labels, list
         pixel_size_um=pixel_size_um,
         min_cell_area_um2=params.min_cell_area_um2,
         max_radius_um=params.max_radius_um,
+        beyond_border=params.beyond_border,
     )
     return cells, _doubts(nuclei, params, pixel_size_um)
 

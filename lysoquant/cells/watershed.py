@@ -18,12 +18,17 @@ _MIN_CONTRAST_TO_NOISE: Final = 6.0
 """The two halves into which a threshold cuts pure noise lie 1.6 standard deviations apart; nuclei lie far more."""
 _MIN_CONTRAST_TO_BACKGROUND: Final = 0.05
 """What stands out from its surroundings by less is uneven illumination or camera pattern."""
-_SPLIT_DEPTH: Final = 0.06
-"""Touching nuclei are split where the neck is this share of a diameter narrower (on each side) than both."""
+_SPLIT_DEPTH: Final = 0.03
+"""Touching nuclei are split where the neck is this share of a diameter narrower (on each side) than both, or as much
+dimmer (see `_BRIGHTNESS_WEIGHT`)."""
+_BRIGHTNESS_WEIGHT: Final = 0.15
+"""What brightness, relative to the brightest around, counts beside the distance from the edge in diameters."""
+_EDGE_DIAMETERS: Final = 0.25
+"""So far inside a nucleus its brightness counts in full."""
 _DIMMEST_NUCLEUS: Final = 0.1
 """Objects this much dimmer than the field's bright nuclei are haze."""
-_EDGE_SHARE: Final = 0.45
-"""A blurred edge lies at half the height of what it bounds; a little less, since nuclei are brighter inside."""
+_EDGE_SHARE: Final = 0.4
+"""A blurred edge lies at half the height of what it bounds; less, since nuclei are brighter inside."""
 _CUT_NUCLEUS_SHARE: Final = 0.25
 """A cell without its nucleus would be taken for a part of its neighbour, so slivers of nuclei count at the border."""
 _SHARPNESS: Final = 2.0
@@ -37,6 +42,13 @@ _SIGNAL_TO_NOISE: Final = 8.0
 _BORDER_SHARE: Final = 0.3
 """A cell ends where its signal has fallen to this share of its own median: dim cells beside bright ones keep their
 size, and bright ones do not grow by their blur."""
+_WIDE_SMOOTHING_UM: Final = 2.0
+"""Of a cell it leaves the hill, of its vesicles nothing."""
+_VALLEY: Final = 0.22
+"""A hill at the image's border is a cell of its own if, from every nucleus, the way there leads through a valley whose
+signal is lower by this, as a natural logarithm (a fifth)."""
+_AROUND_NUCLEUS_UM: Final = 4.0
+"""So far around a nucleus all is its cell's."""
 _GAP_UM: Final = 1.5
 _VALLEY_LENGTH_UM: Final = 1.0
 """So many micrometres farther from a nucleus weigh as much as a signal e times weaker."""
@@ -48,7 +60,7 @@ def find_nuclei(
     """Nuclei of a field.
 
     Smoothed at a sixteenth of a diameter, local background taken off, cut by Otsu's threshold of the logarithm, then
-    each nucleus at half its own height; touching ones split at the necks of the distance map.
+    each nucleus at half its own height; touching ones split where they are narrow and dim.
     Where nothing stands out of noise and background, no nucleus is found.
 
     Parameters
@@ -83,7 +95,7 @@ def find_nuclei(
     floor = np.maximum(_MIN_CONTRAST_TO_BACKGROUND * background, _MIN_CONTRAST_TO_NOISE * noise)
     height = smooth - background
     mask = _nuclear_mask(height, floor=floor, diameter=diameter_um / work_um)
-    labels = _split(mask, depth=_SPLIT_DEPTH * diameter_um / work_um, sigma=diameter_um / 24 / work_um)
+    labels = _split(mask, height, diameter=diameter_um / work_um)
     labels = _drop_small(labels, min_pixels=min_area_um2 / work_um**2, share_at_border=_CUT_NUCLEUS_SHARE)
     labels = _drop_blunt(labels, height, diameter=diameter_um / work_um)
     refined = refine_labels(labels=labels, factor=factor, shape=(nucleus.shape[0], nucleus.shape[1]))
@@ -141,16 +153,18 @@ def find_cells(
     pixel_size_um: float,
     min_cell_area_um2: float,
     max_radius_um: float,
+    beyond_border: bool = True,
 ) -> NDArray[np.uint32]:
     """Cells around nuclei, as far as a signal reaches.
 
     A watershed from the nuclei over the smoothed signal shares the foreground out; then each cell is cut where its
-    signal falls to three tenths of its own median above background.
+    signal falls to three tenths of its own median above background. Where a field has a nucleus, hills of the signal at
+    the image's border that a valley parts from all nuclei are cells too, whose nuclei lie beyond the border.
 
     Parameters
     ----------
     nuclei : (Y, X) ndarray of int
-        Label image of nuclei; every cell has one and contains it.
+        Label image of nuclei; no cell has two, and each contains its own.
     boundary : (Y, X) ndarray
         Signal that fills the cells, any real dtype (see :func:`boundary_signal` for several channels).
     pixel_size_um : float
@@ -159,6 +173,8 @@ def find_cells(
         Smaller cells are dropped.
     max_radius_um : float
         A cell reaches at most this far from its nucleus.
+    beyond_border : bool
+        Whether there are cells whose nucleus the image does not show; without them they go to their neighbours.
 
     Returns
     -------
@@ -177,12 +193,18 @@ def find_cells(
     seeds = coarsen_labels(labels=nuclei, factor=factor)
     if not seeds.any():
         return np.zeros(nuclei.shape, np.uint32)
-    smooth, noise = _smooth(coarsen(image=boundary, factor=factor), sigma=_SIGNAL_SMOOTHING_UM / work_um)
-    signal = smooth - _background(smooth, window=max(_BACKGROUND_UM, 4 * max_radius_um) / work_um)
-    cells = _share_out(signal, seeds, floor=_SIGNAL_TO_NOISE * noise, work_um=work_um, max_radius_um=max_radius_um)
+    raw = coarsen(image=boundary, factor=factor)
+    smooth, noise = _smooth(raw, sigma=_SIGNAL_SMOOTHING_UM / work_um)
+    background = _background(smooth, window=max(_BACKGROUND_UM, 4 * max_radius_um) / work_um)
+    floor = _SIGNAL_TO_NOISE * noise
+    if beyond_border:
+        wide = ndimage.gaussian_filter(raw, _WIDE_SMOOTHING_UM / work_um, mode="nearest") - background
+        seeds = _with_border_hills(seeds, wide, floor=floor, work_um=work_um, first=int(nuclei.max()) + 1)
+    cells = _share_out(smooth - background, seeds, floor=floor, work_um=work_um, max_radius_um=max_radius_um)
     refined = refine_labels(labels=cells, factor=factor, shape=(nuclei.shape[0], nuclei.shape[1]))
     owned = np.where(np.isin(nuclei, np.unique(cells)), nuclei, 0).astype(np.int32)
-    whole = _whole(np.where(owned > 0, owned, refined), cores=owned)
+    with_nucleus = np.where(owned > 0, owned, refined)
+    whole = _whole(with_nucleus, cores=np.where(refined > int(nuclei.max()), refined, owned))
     return reading_order(_drop_small(whole, min_pixels=min_cell_area_um2 / pixel_size_um**2))
 
 
@@ -290,11 +312,21 @@ def _upper_part(
     return upper
 
 
-def _split(mask: NDArray[np.bool_], *, depth: float, sigma: float) -> NDArray[np.int32]:
-    distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1], sigma)
-    flattened = reconstruction(distance - depth, distance)  # type: ignore[no-untyped-call]
-    seeds, _ = ndimage.label((distance - flattened >= depth - 1e-6) & mask, np.ones((3, 3)))
-    return watershed(-distance, seeds, mask=mask).astype(np.int32)  # type: ignore[no-untyped-call, no-any-return]
+def _split(mask: NDArray[np.bool_], height: NDArray[np.float32], *, diameter: float) -> NDArray[np.int32]:
+    """Nuclei of a mask: basins of the distance from the edge, in diameters, with the brightness on top of it."""
+    if not mask.any():
+        return np.zeros(mask.shape, np.int32)
+    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    distance = ndimage.gaussian_filter(distance, diameter / 18) / diameter
+    bright = ndimage.gaussian_filter(height, diameter / 10, mode="nearest")
+    highest = ndimage.maximum_filter(np.where(mask, bright, 0), size=max(3, int(diameter)))
+    around = ndimage.gaussian_filter(highest, diameter / 4, mode="nearest")
+    # At the edge brightness says nothing: there all nuclei are dim.
+    inner = np.minimum(distance / _EDGE_DIAMETERS, 1)
+    relief = np.where(mask, distance + _BRIGHTNESS_WEIGHT * inner * bright / np.maximum(around, 1e-6), 0)
+    flattened = reconstruction(relief - _SPLIT_DEPTH, relief)  # type: ignore[no-untyped-call]
+    seeds, _ = ndimage.label((relief - flattened >= _SPLIT_DEPTH - 1e-6) & mask, np.ones((3, 3)))
+    return watershed(-relief, seeds, mask=mask).astype(np.int32)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _drop_blunt(labels: NDArray[np.int32], height: NDArray[np.float32], *, diameter: float) -> NDArray[np.int32]:
@@ -312,6 +344,25 @@ def _means(image: NDArray[np.float32], labels: NDArray[np.int32], *, size: int) 
     sums = np.bincount(labels.ravel(), image.ravel(), minlength=size)
     means: NDArray[np.float64] = sums / np.maximum(np.bincount(labels.ravel(), minlength=size), 1)
     return means
+
+
+def _with_border_hills(
+    seeds: NDArray[np.int32], signal: NDArray[np.float32], *, floor: float, work_um: float, first: int
+) -> NDArray[np.int32]:
+    """Seeds of nuclei and, numbered from `first` on, of cells whose nuclei lie beyond the image's border."""
+    height = np.log(np.maximum(signal, max(floor, 1e-30)))
+    around = ndimage.distance_transform_edt(seeds == 0) * work_um <= _AROUND_NUCLEUS_UM
+    top, bottom = float(height.max()) + 1, float(height.min()) - 1
+    # The highest pass on the way from any nucleus to each pixel.
+    reached = reconstruction(  # type: ignore[no-untyped-call]
+        np.where(around, top, bottom), np.where(around, top, height)
+    )
+    hills, n_hills = ndimage.label((height - reached >= _VALLEY) & (signal > 2 * floor))
+    at_border = np.unique(np.concatenate([hills[[0, -1]].ravel(), hills[:, [0, -1]].ravel()]))
+    number = np.zeros(n_hills + 1, np.int32)
+    at_border = at_border[at_border > 0]
+    number[at_border] = first + np.arange(at_border.size)
+    return np.where(seeds > 0, seeds, number[hills]).astype(np.int32)
 
 
 def _share_out(

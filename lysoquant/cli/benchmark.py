@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from lysoquant.cli.options import device_option
 
 @click.group()
 def benchmark() -> None:
-    """Compare lysoquant with other methods."""
+    """Compare lysoquant with other methods, and measure what planning costs."""
 
 
 @benchmark.command()
@@ -94,3 +95,54 @@ def adaptation(output: Path, model: str, cells: int, iterations: int, test_cells
         )
     click.echo(table.round(3).to_string(na_rep=""))
     click.echo(f"won back: {won_back:.0%} of the lost F1, with {cells} cells")
+
+
+@benchmark.command()
+@click.option("--plates", default="1,4,16", show_default=True, help="Numbers of plates, comma-separated.")
+@click.option("--wells", type=click.IntRange(1, 384), default=96, show_default=True, help="Wells of a plate.")
+@click.option("--cells", type=click.IntRange(1), default=20, show_default=True, help="Cells of each of nine fields.")
+def aggregate(plates: str, wells: int, cells: int) -> None:
+    """Measure what memory and time aggregate takes by the number of plates, on made-up tables.
+
+    First of all plates, then again after one of them has changed.
+    """
+    import tempfile
+
+    from lysoquant.benchmark.aggregating import Size, costs
+    from lysoquant.errors import InputError
+
+    counts = [int(word) for word in plates.split(",") if word.strip().isdigit()]
+    if not counts or len(counts) != len(plates.split(",")) or min(counts) < 1:
+        raise InputError(f"--plates is {plates!r}; expected whole numbers from 1 on, such as 1,4,16")
+    click.echo(f"{'plates':>7}{'regions':>12}{'MB':>8}{'s':>8}{'again MB':>10}{'again s':>9}")
+    with tempfile.TemporaryDirectory() as folder:
+        for cost in costs(Path(folder), counts, Size(wells=wells, cells=cells)):
+            first = f"{cost.plates:>7}{cost.n_regions:>12,}{cost.peak_mb:>8.0f}{cost.seconds:>8.1f}"
+            click.echo(f"{first}{cost.again_mb:>10.0f}{cost.again_seconds:>9.1f}")
+
+
+@benchmark.command()
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the table.")
+@click.option("--plates", type=click.IntRange(1), default=10, show_default=True, help="Of the second dry run.")
+@click.option("--wells", type=click.IntRange(1, 384), default=384, show_default=True, help="Of a plate.")
+@click.option("--fields", type=click.IntRange(1), default=9, show_default=True, help="Of a well.")
+def workflow(output: Path, plates: int, wells: int, fields: int) -> None:
+    """Time, memory and jobs of planning: a dry run of one plate and of many, and a run with nothing to do.
+
+    The plates are made of tiny black images. One of them is run as a whole first: minutes of start-ups.
+    """
+    import platform
+    from importlib.metadata import version
+
+    from lysoquant import __version__
+    from lysoquant.benchmark.workflow import run, write_figures
+
+    costs = run(output, plates=plates, wells=wells, fields=fields)
+    about = {
+        "lysoquant": __version__,
+        "Snakemake": version("snakemake"),
+        "Python": platform.python_version(),
+        "processor cores": str(os.cpu_count()),
+    }
+    for path in write_figures(costs, output, about=about):
+        click.echo(f"{path.suffix[1:]}: {path}")

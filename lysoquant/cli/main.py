@@ -37,7 +37,7 @@ _USER_ERRNOS: Final = frozenset(
 )
 """Faults of the machine that a user can act on; any other OSError is a fault of the program."""
 
-_PATH_ERRNOS: Final = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
+_PATH_ERRNOS: Final = frozenset({errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})
 """A path that can't be what it was given for."""
 
 

@@ -13,7 +13,8 @@ import click
 from lysoquant.cli.stages import open_project, project_argument
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
-from lysoquant.project.run import check_model, check_unlocked, occupancy_table, run_workflow
+from lysoquant.project.profile import cut_by_profile
+from lysoquant.project.run import check_model, check_unlocked, occupancy_table, profile_folder, run_workflow
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def run(
     Does only what is not done or has changed. `snakemake` itself works the same; arguments after `--` go to it.
     While it works, a second run on the same project is refused and changes nothing.
     """
-    loaded = open_project(project)
+    loaded = cut_by_profile(open_project(project), profile_folder(profile))
     # The lock comes first: even a dry run brings the raw records up to date.
     with _ends_when_terminated(), only_run(loaded.layout) as lock:
         if not (dry_run or unlock):

@@ -50,6 +50,10 @@ record_option = click.option(
     help="Where to leave the record; default: as the workflow has it.",
 )
 
+cores_option = click.option(
+    "--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processor cores."
+)
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -108,12 +112,18 @@ def run_stage(
 
 
 def run_project_stage(
-    stage: str, *, project: Project, plan: Plan, record: Path | None = None, settings: str | None = None
+    stage: str,
+    *,
+    project: Project,
+    plan: Plan,
+    record: Path | None = None,
+    settings: str | None = None,
+    cores: int = 1,
 ) -> Json:
-    """Call the door of aggregate or report for the whole project; returns its record."""
+    """Call the door of aggregate or report for the whole project; returns its record. Only aggregate uses cores."""
     more: Mapping[str, Any] = {}
     if stage == "aggregate":
-        more = {"plate_map": plate_rows(project)}
+        more = {"plate_map": plate_rows(project), "cores": cores, "dask": project.config.execution.dask}
     record_json: Json = _step(stage).run(
         layout=project.layout,
         plates={plate: plan.wells(plate) for plate in plan.plates},
@@ -216,7 +226,7 @@ def _batch_command(stage: str) -> click.Command:
         click.option("--wells", metavar="B02,B03", help="Only these wells of --plate."),
         settings_option,
         record_option,
-        click.option("--cores", type=click.IntRange(min=1), default=1, show_default=True, help="Processor cores."),
+        cores_option,
     ]
     if stage == "convert":
         help_text = "Write only the metadata of --plate and its wells, which must be there before the first pixel."
@@ -225,12 +235,13 @@ def _batch_command(stage: str) -> click.Command:
 
 
 def _project_command(stage: str) -> click.Command:
-    def command(*, project: Path, settings: str | None, record: Path | None) -> None:
+    def command(*, project: Path, settings: str | None, record: Path | None, cores: int = 1) -> None:
         loaded = open_project(project)
         plan = plan_project(loaded, refresh=record is None)
-        run_project_stage(stage, project=loaded, plan=plan, record=record, settings=settings)
+        run_project_stage(stage, project=loaded, plan=plan, record=record, settings=settings, cores=cores)
 
-    return _command(stage, command, [project_argument, settings_option, record_option], _PROJECT_HELP)
+    options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option]
+    return _command(stage, command, [*options, cores_option] if stage == "aggregate" else options, _PROJECT_HELP)
 
 
 def _command(

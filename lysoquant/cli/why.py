@@ -41,18 +41,11 @@ def lines(found: Sequence[Pending]) -> Iterator[str]:
     """A table: stage, wells, reason."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for each in found:
-        groups.setdefault((each.stage, each.plate, _reason(each)), []).append(each.well)
+        groups.setdefault((each.stage, each.plate, "; ".join(each.reasons)), []).append(each.well)
     rows = [(stage, _wells(plate, wells), reason) for (stage, plate, reason), wells in groups.items()]
     widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
     for stage, wells, reason in rows:
         yield f"{stage:<{widths[0]}}  {wells:<{widths[1]}}  {reason}"
-
-
-def _reason(each: Pending) -> str:
-    if each.is_seen:
-        return "; ".join(each.reasons)
-    unseen = f"the workflow tracks records only and does not see it: `lysoquant {each.stage} PROJECT` does it again"
-    return "; ".join([*each.reasons, unseen])
 
 
 def _wells(plate: str, wells: Sequence[str]) -> str:

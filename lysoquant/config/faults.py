@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from lysoquant.config.settings import Setting, settings_of
 from lysoquant.config.text import did_you_mean, shown
 from lysoquant.config.yaml_text import Key
+
+_MOST: Final = 20
+"""Faults that are told at once."""
 
 
 def fault_lines(
@@ -26,15 +29,18 @@ def fault_lines(
     lines : mapping, optional
         Line of each key of the file.
     """
+    found = error.errors(include_url=False)
     settings = {setting.key: setting for setting in settings_of(model)}
     faults: dict[Key, str] = {}
-    for fault in error.errors(include_url=False):
+    for fault in found[:_MOST]:
         key = _key(fault, settings)
         faults.setdefault(key, _fault(fault, key, settings, value))
     told = []
     for key, text in faults.items():
         line = (lines or {}).get(key)
         told += [f"{name}{f':{line}' if line and key else ''}: {part}" for part in text.split("\n")]
+    if len(found) > _MOST:
+        told.append(f"{name}: and {len(found) - _MOST} more; correct these first")
     return told
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.cells.params import CellsSettings
 from lysoquant.config.faults import fault_lines
-from lysoquant.config.model import Config
+from lysoquant.config.model import Config, WellsPerJob
 from lysoquant.config.sheets import WellRow, read_plates, read_wells
 from lysoquant.config.text import one_of, shown
 from lysoquant.config.yaml_text import MAX_BYTES, Key, parse_yaml
 from lysoquant.convert.params import ConvertSettings, PlateSource
 from lysoquant.errors import ConfigError
+from lysoquant.files import open_file
 from lysoquant.layout import Layout
 from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import canonical_json
@@ -107,6 +108,33 @@ class Project:
         """The stage's settings as canonical JSON: equal settings give equal text."""
         return canonical_json(self.settings(stage, plate).model_dump(mode="json"))
 
+    def with_wells_per_job(self, sizes: object, *, name: str) -> Project:
+        """The same project cut into other jobs, as a profile of the workflow asks.
+
+        Parameters
+        ----------
+        sizes : object
+            Wells in one job by stage; stages left out keep ``execution.wells_per_job``.
+        name : str
+            Where it stands, for messages.
+
+        Raises
+        ------
+        ConfigError
+            One line each problem.
+        """
+        execution = self.config.execution
+        value = sizes
+        if isinstance(sizes, Mapping):
+            # As text, and so not strictly: Snakemake hands on the numbers of a profile as text.
+            value = execution.wells_per_job.model_dump() | {stage: str(size) for stage, size in sizes.items()}
+        try:
+            wells_per_job = WellsPerJob.model_validate(value, strict=False)
+        except ValidationError as error:
+            raise ConfigError("\n".join(fault_lines(error, model=WellsPerJob, value=value, name=name))) from None
+        cut = execution.model_copy(update={"wells_per_job": wells_per_job})
+        return replace(self, config=self.config.model_copy(update={"execution": cut}))
+
     def _source(self, plate: str | None) -> PlateSource:
         if plate is None or plate not in self.plates:
             raise ConfigError(f"plate {shown(plate)}: expected {one_of(self.plates)}, as in {self.config.plates}")
@@ -174,7 +202,7 @@ def _validated(value: object, *, name: str, lines: Mapping[Key, int]) -> Config:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             raw = handle.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(

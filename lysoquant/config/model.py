@@ -10,10 +10,11 @@ from lysoquant.aggregate.params import AggregateParams
 from lysoquant.cells.params import CellsParams
 from lysoquant.channels import Channels
 from lysoquant.convert.params import ConvertParams
-from lysoquant.measure.params import DaskSettings, MeasureParams
+from lysoquant.measure.params import MeasureParams
 from lysoquant.params import Params
 from lysoquant.report.params import ReportParams
 from lysoquant.segment.params import SegmentParams
+from lysoquant.workers.params import DaskSettings
 
 ProjectPath = Annotated[str, Field(min_length=1, max_length=4096)]
 
@@ -35,11 +36,12 @@ class Execution(Params):
     """How the work is cut and where it runs. Nothing here changes a result."""
 
     wells_per_job: WellsPerJob = WellsPerJob()
-    """Wells that one job of a stage takes: more for fewer cold starts, fewer for more jobs side by side."""
+    """Wells that one job of a stage takes: more for fewer cold starts, fewer for more jobs side by side. A profile of
+    the workflow may say otherwise."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the network runs; auto: the GPU where there is one."""
     dask: DaskSettings = DaskSettings()
-    """Where measurements run."""
+    """Where measure and aggregate run."""
 
 
 class Config(Params):

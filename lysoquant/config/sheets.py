@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from lysoquant.config.text import did_you_mean, one_of, shown
 from lysoquant.convert.params import PlateSource
 from lysoquant.errors import ConfigError
+from lysoquant.files import open_file
 from lysoquant.vocabulary import CONTROLS, PLATE_NAME, WELL_NAME
 
 PLATE_COLUMNS: Final = tuple(PlateSource.model_fields)
@@ -369,9 +370,11 @@ def _read_sheet(path: Path, *, name: str, known: Collection[str], required: Sequ
 
 def _read_text(path: Path, *, name: str) -> str:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        with open_file(path) as handle:
+            content = handle.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
             raise ConfigError(f"{name}: larger than {_MAX_BYTES} bytes; expected a sheet of wells or plates")
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: byte {error.start} is not UTF-8; save the sheet as UTF-8 text") from None
     except OSError as error:

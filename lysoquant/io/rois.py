@@ -13,17 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
 import numpy.typing as npt
 import roifile
 import tifffile
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 from PIL import Image
 
 from lysoquant.errors import FieldError
+from lysoquant.files import open_file
+from lysoquant.io.raw.pixels import description_xml
 
 MAX_ROI_BYTES: Final = 16 * 2**20
 """An outline of 65,535 corners, the most that ImageJ writes, takes under 1 MiB."""
@@ -205,7 +204,7 @@ def read_label_image(path: Path, *, shape: tuple[int, int]) -> tuple[npt.NDArray
 
 def _read_plane(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             is_png = handle.read(8) == b"\x89PNG\r\n\x1a\n"
         return _read_png(path, shape) if is_png else _read_tiff(path, shape)
     except FieldError:
@@ -217,26 +216,11 @@ def _read_plane(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
 def _read_tiff(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
     # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
     with tifffile.TiffFile(path, _multifile=False) as tiff:
-        _refuse_entities(path, tiff.pages.first.description)
+        description_xml(tiff, where=str(path))
         found = tuple(size for size in tiff.series[0].shape if size != 1)
         _check_shape(path, found, shape)
         plane: npt.NDArray[Any] = tiff.series[0].asarray().reshape(shape)
         return plane
-
-
-def _refuse_entities(path: Path, description: str) -> None:
-    """Vet the description before tifffile parses it without care."""
-    text = description.lstrip("\ufeff \t\r\n")
-    if not text.startswith("<"):
-        return
-    try:
-        fromstring(text, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise FieldError(
-            f"{path}: its XML metadata hold a document type or entities, which are refused; save it without"
-        ) from error
-    except ParseError:
-        return
 
 
 def _read_png(path: Path, shape: tuple[int, int]) -> npt.NDArray[Any]:
@@ -258,7 +242,7 @@ def _check_shape(path: Path, found: Sequence[int], shape: tuple[int, int]) -> No
 
 def _entries(path: Path) -> tuple[list[_Entry], dict[str, list[str]]]:
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(MAX_ZIP_BYTES + 1)
     except OSError as error:
         raise FieldError(f"{path} can't be read ({error.strerror}); check cells.path and the file's rights") from error

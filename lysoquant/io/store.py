@@ -23,6 +23,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
+from lysoquant.files import open_file
 from lysoquant.io.pyramid import image_pyramid, label_pyramid
 from lysoquant.record import Json, write_text_atomic
 from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, split_well, well_order
@@ -368,7 +369,8 @@ class FieldStore:
     def labels(self) -> tuple[str, ...]:
         """Names of the label images that are there."""
         folder = self.path / "labels"
-        return tuple(_ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels", ()))
+        names = _ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels")
+        return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
     def _list_label(self, name: str) -> None:
         names = {*self.labels, name}
@@ -450,8 +452,9 @@ def _version_at(path: Path) -> NgffVersion | None:
 def _attributes(folder: Path, ngff_version: NgffVersion) -> Json:
     """Attributes of a group; empty where it is absent or damaged."""
     try:
-        value = json.loads((folder / _METADATA[ngff_version]).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_file(folder / _METADATA[ngff_version]) as handle:
+            value = json.loads(handle.read().decode())
+    except (OSError, ValueError, RecursionError):
         return {}
     if isinstance(value, dict) and ngff_version == "0.5":
         value = value.get("attributes")
@@ -476,7 +479,7 @@ def _write_group(folder: Path, ngff_version: NgffVersion, ome: Json, own: Json |
 
 def _write_if_changed(path: Path, value: Json) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_text_atomic(path, text)
 
 

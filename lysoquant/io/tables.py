@@ -6,7 +6,8 @@ Written whole or not at all, and equal content gives equal bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,8 +97,53 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
         yield writer
 
 
+def write_data_set(folder: Path, files: Mapping[str, Path]) -> None:
+    """A folder of Parquet files that pandas, Arrow and others read as one table; whole or not at all.
+
+    The folder is made beside the one that is there and takes its place. A kill in between leaves the old one, the new
+    one, or for a moment none: never files of both.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Such as ``tables/cells.parquet``; a file of that name is replaced too.
+    files : mapping of str to pathlib.Path
+        Files on the same file system by their names in the folder. They share one schema; rows come in the order of
+        the names. They are linked, not copied, where the file system can.
+    """
+    fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("part", "old"))
+    for left_over in (fresh, old):
+        _remove(left_over)
+    if _holds(folder, files):
+        return
+    fresh.mkdir(parents=True)
+    for name, path in files.items():
+        try:
+            (fresh / name).hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, fresh / name)
+    if folder.exists():
+        folder.replace(old)
+    fresh.replace(folder)
+    _remove(old)
+
+
+def _holds(folder: Path, files: Mapping[str, Path]) -> bool:
+    """Whether a folder's files are these very files and no others."""
+    if not folder.is_dir() or {path.name for path in folder.iterdir()} != set(files):
+        return False
+    return all((folder / name).samefile(path) for name, path in files.items())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A Parquet file as a frame.
+    """A Parquet file, or a folder of them, as a frame.
 
     Parameters
     ----------
@@ -109,15 +155,17 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     StageError
         If the file is absent, damaged, or lacks one of the columns.
     """
-    table = _read(path)
-    if columns is not None:
-        missing = [name for name in columns if name not in table.column_names]
+    try:
+        # Without `partitioning` a folder such as "a=b" above the file would become a column.
+        table = pq.ParquetDataset(path, partitioning=None)
+        missing = [name for name in columns or () if name not in table.schema.names]
         if missing:
             raise StageError(
                 f"table {path} has no column {', '.join(missing)}; delete the file and run its stage again"
             )
-        table = table.select(list(columns))
-    frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = table.read(columns=None if columns is None else list(columns)).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _unreadable(path, error) from error
     return frame
 
 
@@ -131,13 +179,6 @@ def read_schema(path: Path) -> pa.Schema:
     """
     try:
         return pq.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _unreadable(path, error) from error
-
-
-def _read(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
         raise _unreadable(path, error) from error
 

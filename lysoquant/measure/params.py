@@ -26,10 +26,3 @@ class MeasureSettings(Params):
     channels: Channels
     params: MeasureParams
     on_bad_field: Literal["flag", "fail"] = "flag"
-
-
-class DaskSettings(Params):
-    """Where measurements run. Results do not depend on it."""
-
-    scheduler: Annotated[str, Field(pattern=r"^(processes|threads|[a-z]+://\S+)$")] = "processes"
-    """processes: a pool of one process a core; threads; or the address of a running scheduler, such as tcp://host:8786."""

@@ -18,8 +18,7 @@ from lysoquant.io.tables import read_parquet, write_parquet
 from lysoquant.layout import Layout
 from lysoquant.measure.columns import cells_schema, endolysosomes_schema, fields_schema, segment_schema
 from lysoquant.measure.field import Columns, FieldTables, Objects, measure_field
-from lysoquant.measure.params import DaskSettings, MeasureSettings
-from lysoquant.measure.scheduler import workers
+from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import (
     Json,
     WellOutcome,
@@ -32,10 +31,10 @@ from lysoquant.record import (
     run_batch,
 )
 from lysoquant.vocabulary import CELLS, ENDOLYSOSOMES, FAILED
+from lysoquant.workers.params import DaskSettings
+from lysoquant.workers.pool import workers
 
 _UPSTREAM = ("convert", "cells", "segment")
-_TASKS_PER_WORKER = 4
-"""Fields that are given out at a time for each worker: enough to keep all busy, few enough for steady progress."""
 
 
 def run(
@@ -75,7 +74,7 @@ def run(
     Raises
     ------
     StageError
-        If an earlier stage has not been run, a table can't be read, the cluster does not answer, or a field fails
+        If an earlier stage has not been run, a table can't be read, no worker comes, or a field fails
         under ``on_bad_field: fail``.
     """
     upstream = {stage: require_wells(layout, plate, stage, wells) for stage in _UPSTREAM}
@@ -88,8 +87,8 @@ def run(
     )
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
-        with workers(dask, cores=max(1, cores)) as pool:
-            for group in batch.groups(todo, at_least=1 if pool.n_workers == 1 else pool.n_workers * _TASKS_PER_WORKER):
+        with workers(dask, cores=max(1, cores), logs=layout.workers_logs("measure")) as pool:
+            for group in batch.groups(todo, at_least=pool.n_ahead):
                 tasks = {well: batch.tasks(well) for well in group}
                 measured = iter(pool.map(_measure, [task for some in tasks.values() for task in some]))
                 for well, some in tasks.items():

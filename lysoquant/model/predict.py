@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -83,6 +85,12 @@ class _Crop(Generic[Key]):
 class Predictor:
     """A model on a device, fed with crops of any size.
 
+    On the processor a tile's probabilities depend on the tile alone, to the last bit: not on other tiles, the number of
+    threads or the size of a batch. Each goes through the network by itself and in one thread, with as many side by side
+    as torch has threads, since arithmetic shared between threads adds up in another order with another number of them.
+    A GPU gets batches that are always full, if with nothing, and cuDNN's deterministic algorithms; another size of
+    batch may change last bits there.
+
     A network of valid convolutions answers for tiles that abut; the image of a tile reaches half the network's loss
     further on each side, and is mirrored beyond the crop. Steps between tiles are multiples of the network's coarsest
     pixel, so that the result does not depend on the size of the tiles.
@@ -92,9 +100,10 @@ class Predictor:
     Attributes
     ----------
     batch_size : int
-        Tiles in one call of the network; smaller than what was asked for once the memory did not do.
+        Tiles in memory at a time: on a GPU those of one call of the network, on the processor at least one a thread.
+        Smaller than what was asked for once the memory did not do.
     calls, tiles : int
-        Calls of the network that succeeded and tiles sent through it so far.
+        Batches that succeeded and tiles sent through the network so far.
     halvings : int
         How often the batch was halved so far.
     """
@@ -109,6 +118,12 @@ class Predictor:
     halvings: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
+        self._one_by_one = tiles_go_one_by_one(self.device)
+        if self._one_by_one:
+            threads = torch.get_num_threads()
+            self.batch_size = max(self.batch_size, threads)
+            # The initializer counts for the pool's own threads only.
+            self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
         architecture = self.model.card.architecture
         self._valid = architecture.padding == "valid"
         self._margin = architecture.loss_px // 2
@@ -214,18 +229,37 @@ class Predictor:
             crop.waiting -= 1
         return True
 
-    def _probabilities(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> NDArray[np.float32]:
-        """Softmax of each tile: (tiles, 3, Y, X)."""
+    def _probabilities(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> list[NDArray[np.float32]]:
+        """Softmax of each tile: (3, Y, X)."""
         size = self._image_px
-        # A batch is always full, if with nothing: arithmetic may differ with its size, and results must not.
-        tiles = torch.zeros((self.batch_size, batch[0][0].image.shape[0], size, size))
-        for number, (crop, row, column, _, _) in enumerate(batch):
-            tile = self._tile(crop.image, row, column)
-            tiles[number, :, : tile.shape[1], : tile.shape[2]] = tile
-        with torch.inference_mode(), autocast(self.device, self.precision):
+        tiles = [torch.zeros((1, crop.image.shape[0], size, size)) for crop, *_ in batch]
+        for tile, (crop, row, column, _, _) in zip(tiles, batch, strict=True):
+            part = self._tile(crop.image, row, column)
+            tile[0, :, : part.shape[1], : part.shape[2]] = part
+        if self._one_by_one:
+            return [found[0] for found in self._threads.map(self._softmax, tiles)]
+        full = [*tiles, *[torch.zeros_like(tiles[0])] * (self.batch_size - len(batch))]
+        return list(self._softmax(torch.cat(full))[: len(batch)])
+
+    def _softmax(self, tiles: Tensor) -> NDArray[np.float32]:
+        """One call of the network: (tiles, 3, Y, X)."""
+        with torch.inference_mode(), autocast(self.device, self.precision), _deterministic(self.device):
             scores = self._network(tiles.to(self.device).contiguous(memory_format=torch.channels_last))
-        probabilities: NDArray[np.float32] = torch.softmax(scores[: len(batch)].float(), dim=1).cpu().numpy()
+            probabilities: NDArray[np.float32] = torch.softmax(scores.float(), dim=1).cpu().numpy()
         return probabilities
+
+
+def tiles_go_one_by_one(device: torch.device) -> bool:
+    """Whether tiles go through the network each by itself, side by side in threads, and not in one call for a batch."""
+    return device.type == "cpu"
+
+
+def _deterministic(device: torch.device) -> AbstractContextManager[None]:
+    """Context in which a GPU's convolutions give the same bits every time."""
+    if device.type != "cuda":
+        return nullcontext()
+    now = torch.backends.cudnn
+    return now.flags(enabled=now.enabled, benchmark=False, deterministic=True, allow_tf32=now.allow_tf32)
 
 
 _OUT_OF_MEMORY = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from lysoquant.errors import ModelError
+from lysoquant.files import require_file
 from lysoquant.model.network import Architecture, UNet
 from lysoquant.params import Params
 from lysoquant.record import digest_file
@@ -99,7 +100,11 @@ def read_card(path: Path) -> ModelCard:
     ModelError
         If the file is damaged, too large or carries no valid card.
     """
-    if path.stat().st_size > MAX_BYTES:
+    try:
+        size = require_file(path).stat().st_size
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}; give a model written by lysoquant") from error
+    if size > MAX_BYTES:
         raise ModelError(f"{path}: larger than {MAX_BYTES} bytes, which no model of this network is")
     try:
         with safe_open(path, framework="pt") as file:

@@ -17,7 +17,7 @@ from lysoquant.cells.template import fill_template
 from lysoquant.config import Project
 from lysoquant.errors import ConfigError, InputError
 from lysoquant.record import digest_file, digest_json
-from lysoquant.vocabulary import BATCH_STAGES, well_order
+from lysoquant.vocabulary import well_order
 
 UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "convert": (),
@@ -130,7 +130,7 @@ class Plan:
     project : Project
         The loaded project.
     n_fields : mapping of str to mapping of str to int
-        For each plate and well the number of fields.
+        For each plate and well the number of fields. It is asked only for the plates that are asked for.
     """
 
     project: Project
@@ -145,17 +145,20 @@ class Plan:
         return tuple(sorted(self.n_fields[plate], key=well_order))
 
     @cached_property
-    def _batches(self) -> dict[tuple[str, str], tuple[Batch, ...]]:
-        sizes = self.project.config.execution.wells_per_job
-        return {
-            (stage, plate): cut_batches(self.wells(plate), wells_per_job=getattr(sizes, stage))
-            for stage in BATCH_STAGES
-            for plate in self.plates
-        }
+    def _batches(self) -> dict[tuple[str, str], dict[str, Batch]]:
+        return {}
+
+    def _named(self, stage: str, plate: str) -> dict[str, Batch]:
+        """Batches by name; a plate is cut when it is first asked for, so that a job cuts its own plate only."""
+        if (stage, plate) not in self._batches:
+            size = getattr(self.project.config.execution.wells_per_job, stage)
+            cut = cut_batches(self.wells(plate), wells_per_job=size)
+            self._batches[stage, plate] = {batch.name: batch for batch in cut}
+        return self._batches[stage, plate]
 
     def batches(self, stage: str, plate: str) -> tuple[Batch, ...]:
         """Batches of a stage for one plate, in reading order."""
-        return self._batches[stage, plate]
+        return tuple(self._named(stage, plate).values())
 
     def batch_names(self, stage: str) -> tuple[str, ...]:
         """Names of a stage's batches over all plates, sorted, each once."""
@@ -169,13 +172,10 @@ class Plan:
         InputError
             If the plate has no such batch.
         """
-        batches = self.batches(stage, plate)
-        for batch in batches:
-            if batch.name == name:
-                return batch
-        raise InputError(
-            f"plate {plate} has no {stage} batch {name!r}; it has {', '.join(batch.name for batch in batches)}"
-        )
+        batches = self._named(stage, plate)
+        if name not in batches:
+            raise InputError(f"plate {plate} has no {stage} batch {name!r}; it has {', '.join(batches)}")
+        return batches[name]
 
     def path(self, path: Path) -> str:
         """A path as the workflow names it: relative to the project where it lies inside, so a project can be moved."""

@@ -8,17 +8,17 @@ touching or copying a plate again redoes nothing. The tracked records hold token
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from lysoquant.config import Project
 from lysoquant.convert.params import ConvertSettings
-from lysoquant.errors import ConfigError, PlateError, StageError
+from lysoquant.errors import ConfigError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
-from lysoquant.record import Json, digest_file, digest_json, read_json, write_json
+from lysoquant.record import Json, digest_file, digest_json, is_whole, missing_outputs, read_json, write_json
 from lysoquant.vocabulary import BATCH_STAGES
 
 if TYPE_CHECKING:
@@ -54,17 +54,37 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
     ----------
     refresh : bool
         Look at the raw plates and bring their records up to date; otherwise trust the records, as the jobs on a
-        cluster do, whose main process has just done it.
+        cluster do, whose main process has just done it, and read those of a plate only when it is asked for.
 
     Raises
     ------
     PlateError
         If a raw plate can't be described.
     StageError
-        If the records are to be trusted and there are none.
+        If the records are to be trusted and there are none; raised when the plate is asked for.
     """
-    look = refresh_plate if refresh else recorded_plate
-    return Plan(project=project, n_fields={plate: look(project, plate).n_fields for plate in project.plates})
+    if not refresh:
+        return Plan(project=project, n_fields=_Recorded(project))
+    return Plan(project=project, n_fields={plate: refresh_plate(project, plate).n_fields for plate in project.plates})
+
+
+class _Recorded(Mapping[str, Mapping[str, int]]):
+    """Numbers of fields by plate and well, from the records of the plates that are asked for."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._read: dict[str, Mapping[str, int]] = {}
+
+    def __getitem__(self, plate: str) -> Mapping[str, int]:
+        if plate not in self._read:
+            self._read[plate] = recorded_plate(self._project, plate).n_fields
+        return self._read[plate]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._project.plates)
+
+    def __len__(self) -> int:
+        return len(self._project.plates)
 
 
 def _require_channels(project: Project, plate: str, description: RawPlate) -> None:
@@ -117,17 +137,17 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
     ConfigError
         If it lacks a channel that the configuration gives a role.
     """
-    layout, base = project.layout, _base(project, plate)
+    layout, names = project.layout, _Names(_base(project, plate))
     description = _describe(project, plate)
     _require_channels(project, plate, description)
-    memory = _Memory(layout, plate, base)
+    memory = _Memory(layout, plate, names)
     tokens: dict[str, dict[str, str]] = {
-        well: {_name(path, base): memory.identify(well, path) for path in description.files(well)}
+        well: {names[path]: memory.identify(well, path) for path in description.files(well)}
         for well in description.wells
     }
     size = project.config.execution.wells_per_job.convert
     records = {
-        layout.raw_record(plate, batch.name): _raw_record(description, base, batch.wells, tokens)
+        layout.raw_record(plate, batch.name): _raw_record(description, names, batch.wells, tokens)
         for batch in cut_batches(description.wells, wells_per_job=size)
     }
     inventory = PlateInventory(
@@ -205,6 +225,65 @@ def prune(plan: Plan) -> list[Path]:
     return removed
 
 
+def drop_unfinished(plan: Plan) -> list[Path]:
+    """Remove records that tell the workflow of work that is not there, so that it does that work.
+
+    A batch record counts while it is the sum of its wells' records and all that these say was written is there;
+    likewise the records of aggregate, of report and of the plate's metadata. With a record go those of all that was
+    made from it: Snakemake makes a missing record only where one behind it is missing too. The wells' own records
+    stay, so only what is missing is done again.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What was removed.
+    """
+    layout = plan.project.layout
+    bad: list[Path] = []
+    for plate in plan.plates:
+        if _metadata_gone(layout, plate, plan.wells(plate)):
+            bad.append(layout.plate_record(plate))
+        for stage in BATCH_STAGES:
+            made_from = set(bad)
+            for batch in plan.batches(stage, plate):
+                path = layout.batch_record(plate, stage, batch.name)
+                upstream = plan.upstream_records(stage, plate, batch.name) or [layout.plate_record(plate)]
+                if not made_from.isdisjoint(upstream) or not _is_sum(layout, path, plate, stage, batch.wells):
+                    bad.append(path)
+    for stage in ("aggregate", "report"):
+        done = read_json(layout.project_work_record(stage))
+        if bad or done is None or not is_whole(layout, done):
+            bad.append(layout.project_record(stage))
+    dropped = [path for path in bad if path.is_file()]
+    for path in dropped:
+        path.unlink()
+    return dropped
+
+
+def _is_sum(layout: Layout, path: Path, plate: str, stage: str, wells: Sequence[str]) -> bool:
+    """Whether the wells of a batch are whole and its record says what theirs say, or there is none yet (a new cut)."""
+    records = [read_json(layout.well_record(plate, stage, well)) for well in wells]
+    if any(record is None or not is_whole(layout, record) for record in records):
+        return False
+    summed = (read_json(path) or {}).get("wells", {})
+    said = [[record and record.get(name) for name in ("key", "digest")] for record in records]
+    return not path.is_file() or said == [
+        [summed.get(well, {}).get(name) for name in ("key", "digest")] for well in wells
+    ]
+
+
+def _metadata_gone(layout: Layout, plate: str, wells: Sequence[str]) -> bool:
+    """Whether the store or a converted well's folder was removed, and with it the metadata that are written once."""
+    if not layout.plate_store(plate).is_dir():
+        return True
+    gone = {
+        (layout.results / path).parent
+        for well in wells
+        for path in missing_outputs(layout, read_json(layout.well_record(plate, "convert", well)) or {})
+    }
+    return any(not folder.is_dir() or not any(map(Path.is_file, folder.iterdir())) for folder in gone)
+
+
 def _describe(project: Project, plate: str) -> RawPlate:
     # Imported here: jobs on a cluster trust the records and need no image reader to plan.
     from lysoquant.convert.describe import describe_plate
@@ -219,14 +298,18 @@ def _base(project: Project, plate: str) -> Path:
     return path.parent if path.is_file() else path
 
 
-def _name(path: Path, base: Path) -> str:
-    path, base = Path(os.path.abspath(path)), Path(os.path.abspath(base))  # noqa: PTH100 - links must not be resolved
-    name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise PlateError(f"raw file {name!a}: its name is not UTF-8, which no table can hold; rename it") from None
-    return name
+class _Names(dict[Path, str]):
+    """Names of raw files, relative to the plate's folder where they lie in it; each is made once."""
+
+    def __init__(self, base: Path) -> None:
+        super().__init__()
+        self._inside = os.path.join(os.path.abspath(base), "")  # noqa: PTH100, PTH118 - links must not be resolved
+
+    def __missing__(self, path: Path) -> str:
+        # Strings, not paths: ten plates have a hundred thousand files, and all are named whenever a run is planned.
+        whole = os.path.abspath(path)  # noqa: PTH100
+        name = self[path] = whole.removeprefix(self._inside)
+        return name
 
 
 class _Memory:
@@ -236,8 +319,8 @@ class _Memory:
     convert's records.
     """
 
-    def __init__(self, layout: Layout, plate: str, base: Path) -> None:
-        self._layout, self._plate, self._base = layout, plate, base
+    def __init__(self, layout: Layout, plate: str, names: _Names) -> None:
+        self._layout, self._plate, self._names = layout, plate, names
         self._cache: Json = (read_json(_cache_file(layout, plate)) or {}).get("files", {})
         self._tokens = {
             name: token
@@ -251,7 +334,7 @@ class _Memory:
 
     def identify(self, well: str, path: Path) -> str:
         """Token of a file of a well."""
-        name = _name(path, self._base)
+        name = self._names[path]
         try:
             status = path.stat()
         except OSError:
@@ -293,7 +376,7 @@ class _Memory:
 
 
 def _raw_record(
-    description: RawPlate, base: Path, wells: Sequence[str], tokens: Mapping[str, Mapping[str, str]]
+    description: RawPlate, names: _Names, wells: Sequence[str], tokens: Mapping[str, Mapping[str, str]]
 ) -> Json:
     """The tracked record: files with tokens, and which file is which channel of which field."""
     return {
@@ -301,15 +384,15 @@ def _raw_record(
         "pixel_size_um": description.pixel_size_um,
         "wells": {well: dict(tokens[well]) for well in wells},
         "n_fields": {well: len(description.wells[well]) for well in wells},
-        "fields_digest": {well: _fields_digest(description, base, well) for well in wells},
+        "fields_digest": {well: _fields_digest(description, names, well) for well in wells},
     }
 
 
-def _fields_digest(description: RawPlate, base: Path, well: str) -> str:
+def _fields_digest(description: RawPlate, names: _Names, well: str) -> str:
     fields = [
         {
             "name": field.name,
-            "planes": {label: [_name(plane.path, base), plane.index] for label, plane in field.planes.items()},
+            "planes": {label: [names[plane.path], plane.index] for label, plane in field.planes.items()},
             "problems": list(field.problems),
         }
         for field in description.wells[well]

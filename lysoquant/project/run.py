@@ -121,7 +121,7 @@ def snakemake_command(
     """
     workflow = workflow_folder()
     command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
-    command += ["--directory", str(project), "--workflow-profile", str(_profile(workflow, profile or "default"))]
+    command += ["--directory", str(project), "--workflow-profile", str(profile_folder(profile))]
     if cores is not None or profile is None:
         command += ["--cores", str(cores or "all")]
     command += ["--keep-going", "--rerun-incomplete"]
@@ -129,7 +129,20 @@ def snakemake_command(
     return [*command, *more]
 
 
-def _profile(workflow: Path, name: str) -> Path:
+def profile_folder(name: str | None) -> Path:
+    """Folder of a profile of the workflow.
+
+    Parameters
+    ----------
+    name : str, optional
+        One of the workflow's own (``slurm``), or a folder; the workflow's own ``default`` by default.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile.
+    """
+    workflow, name = workflow_folder(), name or "default"
     for folder in (workflow / "profiles" / name, Path(name)):
         if any(folder.glob("config*.yaml")):
             return folder.absolute()
@@ -536,13 +549,12 @@ def run_workflow(
             raise StageError(f"snakemake ended with status {finished.returncode}; see its message above")
         return
     log = layout.logs / "snakemake.log"
-    workflow = workflow_folder()
-    folder = _profile(workflow, profile or "default")
+    folder = profile_folder(profile)
     environment = None
     if uses_slurm(folder, more):
         check_folder(layout.project)
         command += status_arguments(folder, more)
-        environment = plain_states(workflow / "slurm")
+        environment = plain_states(workflow_folder() / "slurm")
     _clear_killed_run(layout.project, log=log, profile=profile, held=held)
     try:
         follow(command, log=log, project=layout.project, held=held, environment=environment)

@@ -11,11 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from lysoquant.errors import InputError, StageError
+from lysoquant.project.profile import profile_settings
 
 _COMMANDS: Final = ("sbatch", "squeue", "scancel", "scontrol")
 _ENDED: Final = "lysoquant: Snakemake has ended"
@@ -44,7 +43,7 @@ _REASONS: Final[Mapping[str, tuple[str, str | None]]] = {
 
 def uses_slurm(profile: Path, more: Sequence[str]) -> bool:
     """Whether a run goes to SLURM, by its profile's folder or by the arguments given to Snakemake."""
-    return _settings(profile).get("executor") == "slurm" or not {"slurm", "--executor=slurm"}.isdisjoint(more)
+    return profile_settings(profile).get("executor") == "slurm" or not {"slurm", "--executor=slurm"}.isdisjoint(more)
 
 
 def status_arguments(profile: Path, more: Sequence[str]) -> list[str]:
@@ -69,7 +68,7 @@ def status_arguments(profile: Path, more: Sequence[str]) -> list[str]:
         raise InputError(
             f"Snakemake's executor for SLURM is not installed in {sys.prefix}; pip install 'lysoquant[slurm]'"
         )
-    if _STATUS in _settings(profile) or any(argument.startswith(f"--{_STATUS}") for argument in more):
+    if _STATUS in profile_settings(profile) or any(argument.startswith(f"--{_STATUS}") for argument in more):
         return []
     cluster = dict(re.findall(r"^(\w+)\s*=\s*(\S+)", _ask("scontrol", "show", "config"), flags=re.MULTILINE))
     if not cluster.get("AccountingStorageType", "none").endswith("none"):
@@ -238,14 +237,3 @@ def _ask(*command: str) -> str:
     except FileNotFoundError:
         reason = "no such command on the PATH"
     raise StageError(f"`{' '.join(command)}`: {reason}; nothing was started, run again where SLURM answers")
-
-
-def _settings(profile: Path) -> Mapping[str, Any]:
-    """The profile's own file; Snakemake prefers one for its version (``config.v9+.yaml``)."""
-    for path in sorted(profile.glob("config*.yaml"), reverse=True):
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-        return loaded if isinstance(loaded, dict) else {}
-    return {}

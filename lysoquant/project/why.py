@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from lysoquant.aggregate.plate_map import read_plate_map
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.config import Project
+from lysoquant.layout import Layout
 from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
 from lysoquant.project.inventory import PlateLook, look_at_plate
-from lysoquant.record import Json, read_json
+from lysoquant.record import Json, damaged_fields, missing_outputs, read_json
 from lysoquant.report.inputs import report_inputs, well_records
 from lysoquant.source import source_digest
 from lysoquant.vocabulary import BATCH_STAGES
@@ -33,16 +33,12 @@ class Pending:
         Empty for aggregate and report.
     reasons : tuple of str
         Each says what differs.
-    is_seen : bool
-        Whether `lysoquant run` sees it. The workflow tracks batch records: where one is there, it does not see that an
-        output or a well's own record was deleted; the stage's own command does.
     """
 
     stage: str
     plate: str
     well: str
     reasons: tuple[str, ...]
-    is_seen: bool = True
 
 
 def pending(project: Project) -> list[Pending]:
@@ -86,26 +82,23 @@ class _Plate:
                 "model_sha256": self._plan.model_sha256 if stage == "segment" else None,
                 "code": source_digest(stage),
             }
-            for batch in self._plan.batches(stage, self._plate):
-                of_batch = [self._of_well(stage, well, settings, found) for well in batch.wells]
-                record = self._layout.batch_record(self._plate, stage, batch.name)
-                runs = not record.is_file() or any(each.is_seen for each in of_batch if each.reasons)
-                for each in of_batch:
-                    if each.reasons:
-                        found[stage, each.well] = Pending(stage, self._plate, each.well, each.reasons, runs)
+            for well in self._plan.wells(self._plate):
+                reasons = self._of_well(stage, well, settings, found)
+                if reasons:
+                    found[stage, well] = Pending(stage, self._plate, well, reasons)
         return list(found.values())
 
-    def _of_well(self, stage: str, well: str, settings: Json, before: Mapping[tuple[str, str], Pending]) -> Pending:
+    def _of_well(
+        self, stage: str, well: str, settings: Json, before: Mapping[tuple[str, str], Pending]
+    ) -> tuple[str, ...]:
         old = read_json(self._layout.well_record(self._plate, stage, well))
         self._records[stage, well] = old
         if old is None:
-            return Pending(stage, self._plate, well, (NEVER,), is_seen=False)
+            return (NEVER,)
         follows = [upstream for upstream in UPSTREAM[stage] if (upstream, well) in before]
         changed = [*self._inputs(stage, well, old, follows), *_settings_changed(stage, old, settings)]
-        gone = _outputs_gone(self._layout.results, old)
         told = [f"follows {' and '.join(follows)}"] if follows else []
-        is_seen = bool(changed) or any(before[upstream, well].is_seen for upstream in follows)
-        return Pending(stage, self._plate, well, (*changed, *gone, *told), is_seen=is_seen)
+        return (*changed, *_outputs_gone(self._layout, old), *told)
 
     def _inputs(self, stage: str, well: str, old: Json, follows: Sequence[str]) -> Iterator[str]:
         inputs = old.get("inputs", {})
@@ -140,17 +133,16 @@ def _of_project(
     layout = project.layout
     old = read_json(layout.project_work_record(stage))
     if old is None:
-        return [Pending(stage, "", "", (NEVER,), is_seen=not layout.project_record(stage).is_file())]
-    earlier = [each for each in before if each.stage == upstream]
+        return [Pending(stage, "", "", (NEVER,))]
+    earlier = any(each.stage == upstream for each in before)
     settings: Json = {"parameters": project.settings(stage).model_dump(mode="json"), "code": source_digest(stage)}
     changed = [*_settings_changed(stage, old, settings)]
     for name, now in inputs.items():
         if old.get("inputs", {}).get(name) != now and not (earlier and name != "plate_map"):
             changed.append(f"input changed: {_INPUT_NAMES[name]}")
     told = [f"follows {upstream}"] if earlier else []
-    reasons = (*changed, *_outputs_gone(layout.results, old), *told)
-    is_seen = bool(changed) or any(each.is_seen for each in earlier) or not layout.project_record(stage).is_file()
-    return [Pending(stage, "", "", reasons, is_seen)] if reasons else []
+    reasons = (*changed, *_outputs_gone(layout, old), *told)
+    return [Pending(stage, "", "", reasons)] if reasons else []
 
 
 _INPUT_NAMES: Final = {
@@ -223,11 +215,11 @@ def _name(name: str) -> str:
     return name if name.isprintable() else ascii(name)
 
 
-def _outputs_gone(results: Path, old: Json) -> Iterator[str]:
-    gone = [path for path in old.get("wrote", ()) if not (results / path).exists()]
+def _outputs_gone(layout: Layout, old: Json) -> Iterator[str]:
+    gone = missing_outputs(layout, old)
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
         yield f"output missing: {gone[0]}{more}"
-    damaged = [str(report["field"]) for report in old.get("fields", ()) if report.get("damaged")]
+    damaged = [str(field) for field in damaged_fields(old)]
     if damaged:
         yield f"field {', '.join(damaged)} could not be read from the store"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from lysoquant.errors import FieldError, LysoquantError, StageError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import read_parquet
 from lysoquant.layout import Layout
-from lysoquant.record import Json, digest_file, digest_json, read_json, versions, write_json, write_text_atomic
+from lysoquant.record import Json, digest_file, read_json, run_project, write_text_atomic
 from lysoquant.report import montage
 from lysoquant.report.content import NO_CONDITION, Tables, condition_order, counted, tidy
 from lysoquant.report.heatmap import plate_format
@@ -26,7 +25,6 @@ from lysoquant.report.inputs import Records, report_inputs, well_records
 from lysoquant.report.page import Montage, Picture, PictureGroup, Provenance, render
 from lysoquant.report.params import ReportSettings
 from lysoquant.report.wording import fraction
-from lysoquant.source import source_digest
 from lysoquant.vocabulary import BATCH_STAGES, CELLS, ENDOLYSOSOMES, well_order
 
 _STAGE: Final = "report"
@@ -34,7 +32,18 @@ _STAGE: Final = "report"
 _MAX_PICTURES: Final = 96
 """Cells in one montage: a page of them has about 40 MB."""
 
-_Wells = dict[str, list[str]]
+_CELL_COLUMNS: Final = (
+    "plate",
+    "well",
+    "field",
+    "cell",
+    "touches_border",
+    "is_expressing",
+    "n_endolysosomes",
+    "n_loaded",
+    "occupancy",
+)
+"""What the report shows of a cell: of the table's many columns only these are brought to memory."""
 
 
 def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: ReportSettings, record: Path) -> Json:
@@ -63,46 +72,36 @@ def run(*, layout: Layout, plates: Mapping[str, Sequence[str]], settings: Report
     StageError
         If aggregate has not been run or one of its tables can't be read.
     """
-    started = time.perf_counter()
     wells = {plate: sorted(set(plates[plate]), key=well_order) for plate in sorted(plates)}
     records = well_records(layout, wells)
     aggregated = _aggregate_record(layout)
-    inputs = report_inputs(records, aggregated)
-    parameters, code = settings.model_dump(mode="json"), source_digest(_STAGE)
-    key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
-    done = layout.project_work_record(_STAGE)
-    old = read_json(done)
-    if old is not None and old.get("key") == key and layout.report.is_file():
-        if read_json(record) != old:
-            write_json(record, old)
-        return old
-    done.unlink(missing_ok=True)
-    tables = _read_tables(layout)
-    pictures = _montage(layout, tables, settings)
-    html = render(
-        tables=tables,
-        plate_sizes=_plate_sizes(layout, tables.wells),
-        pictures=pictures,
-        provenance=_provenance(records, aggregated),
-        settings=settings,
+
+    def work() -> Json:
+        tables = _read_tables(layout)
+        pictures = _montage(layout, tables, settings)
+        html = render(
+            tables=tables,
+            plate_sizes=_plate_sizes(layout, tables.wells),
+            pictures=pictures,
+            provenance=_provenance(records, aggregated),
+            settings=settings,
+        )
+        write_text_atomic(layout.report, html)
+        return {
+            "digest": digest_file(layout.report),
+            "read": [layout.relative(layout.tables), *(layout.relative(layout.plate_store(plate)) for plate in wells)],
+            "wrote": [layout.relative(layout.report)],
+            "counts": {"wells": len(tables.wells), "pictures": sum(len(group.pictures) for group in pictures.groups)},
+        }
+
+    return run_project(
+        stage=_STAGE,
+        layout=layout,
+        parameters=settings.model_dump(mode="json"),
+        inputs=report_inputs(records, aggregated),
+        work=work,
+        record=record,
     )
-    write_text_atomic(layout.report, html)
-    found: Json = {
-        "stage": _STAGE,
-        "key": key,
-        "inputs": inputs,
-        "parameters": parameters,
-        "code": code,
-        "digest": digest_file(layout.report),
-        "read": [layout.relative(layout.tables), *(layout.relative(layout.plate_store(plate)) for plate in wells)],
-        "wrote": [layout.relative(layout.report)],
-        "counts": {"wells": len(tables.wells), "pictures": sum(len(group.pictures) for group in pictures.groups)},
-        "seconds": round(time.perf_counter() - started, 3),
-        "versions": versions(),
-    }
-    write_json(done, found)
-    write_json(record, found)
-    return found
 
 
 def _aggregate_record(layout: Layout) -> Json:
@@ -161,7 +160,8 @@ def _models(records: Sequence[Json]) -> list[dict[str, Any]]:
 
 def _read_tables(layout: Layout) -> Tables:
     wells, cells, fields = (
-        tidy(read_parquet(layout.tables / f"{name}.parquet")) for name in ("wells", "cells", "fields")
+        tidy(read_parquet(layout.tables / f"{name}.parquet", columns=columns))
+        for name, columns in (("wells", None), ("cells", _CELL_COLUMNS), ("fields", None))
     )
     return Tables(
         wells=wells.iloc[_reading_order(wells)].reset_index(drop=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +31,11 @@ class Threshold(nn.Module):
         foreground = (images[:, 1] > 0.5).float()
         loaded = foreground * (images[:, 0] > 0.5)
         return 20 * torch.stack([1 - foreground, foreground - loaded, loaded], dim=1)
+
+
+def batches_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictors made from here on send whole batches through their network, though there is no GPU."""
+    monkeypatch.setattr("lysoquant.model.predict.tiles_go_one_by_one", lambda device: False)
 
 
 def threshold_model() -> Model:

@@ -9,9 +9,7 @@ import pytest
 from scipy.stats import binomtest
 
 from lysoquant.aggregate import occupancy as module
-from lysoquant.aggregate.expression import is_expressing
 from lysoquant.aggregate.occupancy import Occupancy, bootstrap_seed, well_occupancy, wilson_interval
-from lysoquant.aggregate.params import ExpressionParams
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -105,13 +103,3 @@ def test_seed_depends_on_plate_and_well_alone() -> None:
     assert len(seeds) == 4
     assert bootstrap_seed(plate="P1", well="A01") in seeds
     assert occupancy([1, 2, 3], [3, 2, 1], seed=5) == occupancy([1, 2, 3], [3, 2, 1], seed=5)
-
-
-def test_expression_gate() -> None:
-    mean = np.array([99.9, 100.0, np.nan, 500.0])
-
-    everyone = is_expressing(cargo_mean=mean, params=ExpressionParams(method="none", min_mean_cargo=100.0))
-    gated = is_expressing(cargo_mean=mean, params=ExpressionParams(method="threshold", min_mean_cargo=100.0))
-
-    assert everyone.tolist() == [True] * 4
-    assert gated.tolist() == [False, True, False, True]

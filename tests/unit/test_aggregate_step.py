@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import csv
+import gc
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lysoquant.aggregate import plate as plate_module
 from lysoquant.aggregate import step
 from lysoquant.aggregate.params import AggregateParams, AggregateSettings, ExpressionParams
 from lysoquant.aggregate.wells import COLUMNS
 from lysoquant.errors import InputError, StageError
 from lysoquant.layout import Layout
 from lysoquant.record import digest_file, read_json, write_json
+from lysoquant.workers.params import DaskSettings
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -45,15 +50,8 @@ CONTRACT_COLUMNS = [
     "flags",
 ]
 
-OUTPUTS = {
-    "endolysosomes.parquet",
-    "cells.parquet",
-    "fields.parquet",
-    "wells.parquet",
-    "wells.csv",
-    "conditions.csv",
-    "statistics.csv",
-}
+JOINED = ("endolysosomes", "cells", "fields")
+OUTPUTS = {*(f"{name}.parquet" for name in JOINED), "wells.parquet", "wells.csv", "conditions.csv", "statistics.csv"}
 
 Cell = tuple[int, int, float, int, int]
 """field, cell, mean cargo, n_empty, n_loaded"""
@@ -62,9 +60,13 @@ Field = tuple[str, str]
 
 
 def settings(
-    *, min_mean_cargo: float | None = None, cargo: str = "ATZ", min_endolysosomes: int = 5
+    *,
+    min_mean_cargo: float | None = None,
+    cargo: str = "ATZ",
+    min_endolysosomes: int = 5,
+    expression: Mapping[str, str] | None = None,
 ) -> AggregateSettings:
-    gate = ExpressionParams()
+    gate = ExpressionParams.model_validate(expression or {})
     if min_mean_cargo is not None:
         gate = ExpressionParams(method="threshold", min_mean_cargo=min_mean_cargo)
     params = AggregateParams(expression=gate, bootstrap=500, min_cells=2, min_endolysosomes=min_endolysosomes)
@@ -210,6 +212,7 @@ def run(
     plates: Mapping[str, Sequence[str]],
     plate_map: Sequence[Mapping[str, str]] = (),
     chosen: AggregateSettings | None = None,
+    **more: Any,
 ) -> dict[str, object]:
     return step.run(
         layout=layout,
@@ -217,7 +220,14 @@ def run(
         plate_map=plate_map,
         settings=chosen or settings(min_mean_cargo=100.0),
         record=layout.project_record("aggregate"),
+        **more,
     )
+
+
+def digests(layout: Layout) -> dict[str, str]:
+    """Digest of each file of the tables by its path."""
+    files = [path for path in layout.tables.rglob("*") if path.is_file()]
+    return {path.relative_to(layout.results).as_posix(): digest_file(path) for path in sorted(files)}
 
 
 def read_csv(layout: Layout, name: str) -> list[dict[str, str]]:
@@ -358,7 +368,7 @@ def test_joined_tables_equal_their_parts_in_order(layout: Layout) -> None:
             if name == "cells":
                 assert row.pop("is_expressing") == (row["intensity_mean_ATZ"] >= 100.0)
         assert repr(found) == repr(expected)
-    columns = pq.read_schema(layout.tables / "cells.parquet").names
+    columns = pq.read_table(layout.tables / "cells.parquet").column_names
     assert columns.index("is_expressing") == columns.index("intensity_mean_ATZ") + 1
     assert columns.index("is_expressing") == columns.index("n_endolysosomes") - 1
 
@@ -387,6 +397,50 @@ def test_threshold_needs_the_cargo_channel(layout: Layout) -> None:
     with pytest.raises(InputError, match="plate P1: its cells have no cargo channel 'ATZ'; correct"):
         run(layout, {"P1": ["A01"]})
     assert not list(layout.tables.iterdir())
+    assert not list(layout.plate_tables("P1").iterdir())
+
+
+def two_populations(layout: Layout) -> None:
+    """Wells of 40 cells: untransfected ones in A01, in A02 the same number of bright ones with all lysosomes loaded."""
+    dark = [(0, cell, 200.0 + cell, 2, 0) for cell in range(1, 41)]
+    write_well(layout, "P1", "A01", cells=dark)
+    write_well(layout, "P1", "A02", cells=[*dark[:20], *((1, cell, 900.0 + 5 * cell, 0, 2) for cell in range(1, 21))])
+
+
+@pytest.mark.parametrize("expression", [{"method": "mixture"}, {"method": "controls", "control_condition": "mock"}])
+def test_cells_that_do_not_express_do_not_count(layout: Layout, expression: dict[str, str]) -> None:
+    two_populations(layout)
+    chosen = settings(expression=expression)
+    record = run(layout, {"P1": ["A01", "A02"]}, [mapped("A01", "mock"), mapped("A02", "ATZ")], chosen)
+
+    rows = read_csv(layout, "wells.csv")
+    n_expressing = [int(row["n_cells_expressing"]) for row in rows]
+    assert n_expressing[1] == 20
+    assert n_expressing[0] <= 1  # one of 40 lies at the 99th percentile
+    assert float(rows[1]["occupancy_pooled"]) == 1.0
+    assert [int(row["n_cells"]) for row in rows] == [40, 40]
+    gate = record["expression"]["P1"]
+    assert 240 <= gate["min_mean_cargo"] < 905
+    assert gate["n_cells"] == (80 if expression["method"] == "mixture" else 40)
+    assert gate["doubt"] == ""
+
+
+def test_a_gate_that_can_not_be_found_is_flagged_and_every_cell_counts(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, cell, 200.0 + cell, 1, 1) for cell in range(1, 11)])
+    run(layout, {"P1": ["A01"]}, [mapped("A01", "ATZ")], settings(expression={"method": "mixture"}))
+
+    (row,) = read_csv(layout, "wells.csv")
+    assert row["n_cells_expressing"] == row["n_cells"] == "10"
+    assert "no_expression_gate" in row["flags"].split(";")
+    assert "the plate has 10 cells with a cargo intensity, expected at least 30" in row["reason"]
+
+
+def test_controls_that_a_plate_lacks_are_an_error(layout: Layout) -> None:
+    two_populations(layout)
+    chosen = settings(expression={"method": "controls", "control_condition": "mock"})
+
+    with pytest.raises(InputError, match="plate P1 has no measured well of condition 'mock'"):
+        run(layout, {"P1": ["A01", "A02"]}, [mapped("A01", "other")], chosen)
 
 
 def test_empty_wells_of_untyped_columns_join(layout: Layout) -> None:
@@ -405,20 +459,20 @@ def test_all_wells_empty(layout: Layout) -> None:
     run(layout, {"P1": ["A01"]})
 
     assert pq.read_table(layout.tables / "cells.parquet").num_rows == 0
-    assert "is_expressing" in pq.read_schema(layout.tables / "cells.parquet").names
+    assert "is_expressing" in pq.read_table(layout.tables / "cells.parquet").column_names
     assert read_csv(layout, "wells.csv")[0]["flags"] == "no_images;few_cells;few_endolysosomes;not_in_plate_map"
 
 
 def test_same_bytes_whatever_the_order(tmp_path: Path) -> None:
-    digests = []
+    found_digests = []
     for name, wells, rows in (("a", WELLS, MAP), ("b", WELLS[::-1], MAP[::-1])):
         layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
         small_plate(layout)
         found = run(layout, {"P1": wells}, rows)
-        digests.append({path.name: digest_file(path) for path in layout.tables.iterdir()})
+        found_digests.append(digests(layout))
         assert found["digest"] == read_json(layout.project_record("aggregate"))["digest"]
-    assert digests[0] == digests[1]
-    assert set(digests[0]) == OUTPUTS
+        assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
+    assert found_digests[0] == found_digests[1]
 
 
 def test_a_well_is_the_same_beside_other_wells(tmp_path: Path) -> None:
@@ -440,9 +494,10 @@ def test_record_and_return_at_once(layout: Layout, monkeypatch: pytest.MonkeyPat
 
     assert first["stage"] == "aggregate"
     assert first["counts"] == {"wells": 6, "endolysosomes": 37, "cells": 9, "fields": 9, "conditions": 3}
-    assert first["outputs"] == {f"tables/{path.name}": digest_file(path) for path in layout.tables.iterdir()}
+    assert first["outputs"] == digests(layout)
     assert first["read"] == [f"P1/measure/{well}" for well in WELLS]
-    assert set(first["wrote"]) == {f"tables/{name}" for name in OUTPUTS}
+    single = {f"tables/{name}" for name in OUTPUTS if name.removesuffix(".parquet") not in JOINED}
+    assert set(first["wrote"]) == single | {f"tables/{name}.parquet/00000-P1.parquet" for name in JOINED}
     assert {"versions", "seconds", "parameters", "inputs", "key", "code"} <= set(first)
 
     # The workflow removes a job's record before it runs the job again.
@@ -469,7 +524,8 @@ def test_any_change_is_noticed(layout: Layout, change: str, monkeypatch: pytest.
     elif change == "output":
         (layout.tables / "statistics.csv").unlink()
     else:
-        monkeypatch.setattr(step, "source_digest", lambda stage: "other")
+        for module in ("lysoquant.record", "lysoquant.aggregate.step"):
+            monkeypatch.setattr(f"{module}.source_digest", lambda stage: "other")
     calls = []
     write_tables = step._write_tables
     monkeypatch.setattr(step, "_write_tables", lambda **given: calls.append(1) or write_tables(**given))
@@ -480,10 +536,201 @@ def test_any_change_is_noticed(layout: Layout, change: str, monkeypatch: pytest.
     assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
 
 
+def three_plates(layout: Layout) -> dict[str, list[str]]:
+    """Of names whose files would come in another order: "A-1.parquet" is before "A.parquet"."""
+    plates = {"A": ["A01", "A02", "B01"], "A-1": ["A01", "A02"], "B": ["C03", "A01"]}
+    for plate, wells in plates.items():
+        for number, well in enumerate(wells):
+            write_well(layout, plate, well, cells=[(0, 2, 500.0, number, 1), (0, 1, 500.0, 2, number)])
+    return plates
+
+
+def test_other_readers_take_the_files_of_the_plates_as_one_sorted_table(tmp_path: Path) -> None:
+    """In a folder whose name would make a column, with pandas and nothing else; types are those of one file."""
+    layout = Layout(project=tmp_path, results=tmp_path / "year=2026" / "results")
+    plates = three_plates(layout)
+    run(layout, plates)
+    keys = [(plate, well) for plate in sorted(plates) for well in sorted(plates[plate])]
+    for name in JOINED:
+        found = pd.read_parquet(layout.tables / f"{name}.parquet")
+        files = [pq.read_table(path) for path in sorted((layout.tables / f"{name}.parquet").iterdir())]
+        assert len(files) == 3
+        one = tmp_path / "one.parquet"
+        pq.write_table(pa.concat_tables(files), one)
+        pd.testing.assert_frame_equal(found, pd.read_parquet(one))
+        assert list(dict.fromkeys(zip(found["plate"], found["well"], strict=True))) == keys
+        assert all(file.schema == files[0].schema for file in files)
+
+
+def watch_wells(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Wells whose part tables are read from here on."""
+    read: list[tuple[str, str]] = []
+    read_parts = plate_module.read_parts
+
+    def watched(layout: Layout, plate: str, well: str, **more: Any) -> Any:
+        read.append((plate, well))
+        return read_parts(layout, plate, well, **more)
+
+    monkeypatch.setattr(plate_module, "read_parts", watched)
+    return read
+
+
+def test_only_a_changed_plate_is_read_again_and_only_its_file_is_new(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plates = three_plates(layout)
+    run(layout, plates)
+    files = {path: path.stat().st_ino for path in layout.tables.glob("*.parquet/*")}
+    read = watch_wells(monkeypatch)
+    write_well(layout, "B", "C03", cells=[(0, 1, 500.0, 7, 7)], digest="other")
+    run(layout, plates)
+    assert read == [("B", "A01"), ("B", "C03")]
+    changed = {path.name for path, inode in files.items() if path.stat().st_ino != inode}
+    assert changed == {"00002-B.parquet"}
+
+    # As from scratch, to the last byte.
+    incremental = digests(layout)
+    for path in (layout.project_work_record("aggregate"), *(layout.plate_stage_record(p, "aggregate") for p in plates)):
+        path.unlink()
+    read.clear()
+    run(layout, plates)
+    assert len(read) == 7
+    assert digests(layout) == incremental
+
+    # A plate before the others and a plate less: the rest is renamed, not read.
+    read.clear()
+    write_well(layout, "0", "A01", cells=[(0, 1, 500.0, 1, 1)])
+    run(layout, {"0": ["A01"], "A": plates["A"], "B": plates["B"]})
+    assert read == [("0", "A01")]
+    names = {path.name for path in (layout.tables / "cells.parquet").iterdir()}
+    assert names == {"00000-0.parquet", "00001-A.parquet", "00002-B.parquet"}
+
+
+def test_what_else_a_plates_file_depends_on(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    plates = three_plates(layout)
+    run(layout, plates)
+    read = watch_wells(monkeypatch)
+    rows = [{"plate": "A-1", "well": "A01", "condition": "WT", "replicate": "", "control": ""}]
+    run(layout, plates, rows)
+    assert {plate for plate, _ in read} == {"A-1"}
+    read.clear()
+    # A new channel on one plate is a new column of all.
+    write_well(layout, "B", "A01", cells=[(0, 1, 500.0, 1, 1)], cargo="SEC62", digest="other")
+    run(layout, plates, rows, settings())
+    assert {plate for plate, _ in read} == set(plates)
+    assert "intensity_mean_SEC62" in pq.read_schema(layout.tables / "cells.parquet" / "00000-A.parquet").names
+    read.clear()
+    # A plate's file that somebody wrote into is not taken for whole.
+    damaged = layout.tables / "cells.parquet" / "00001-A-1.parquet"
+    good = damaged.read_bytes()
+    with damaged.open("r+b") as handle:
+        handle.write(b"XXXX")
+    layout.project_work_record("aggregate").unlink()
+    run(layout, plates, rows, settings())
+    assert {plate for plate, _ in read} == {"A-1"}
+    assert damaged.read_bytes() == good
+
+
+@pytest.mark.parametrize(("cores", "at_a_time"), [(1, 1), (2, 8)])
+def test_wells_in_memory_do_not_grow_with_plates(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, cores: int, at_a_time: int
+) -> None:
+    """Tables of a well count from its reading until they are let go."""
+    alive, most = 0, 0
+    read_parts = plate_module.read_parts
+
+    class Held(dict[str, pa.Table]):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def watched(*given: Any, **more: Any) -> Held:
+        nonlocal alive, most
+        alive += 1
+        most = max(most, alive)
+        return Held(read_parts(*given, **more))
+
+    monkeypatch.setattr(plate_module, "read_parts", watched)
+    # The tables that a task gives back are kept alive as long as those that it read.
+    monkeypatch.setattr(plate_module, "all_aligned", lambda tables, schemas: tables)
+    wells = [f"A{column:02}" for column in range(1, 13)]
+    peaks = []
+    for count in (1, 4):
+        plates = {f"P{number}": wells for number in range(count)}
+        for plate in plates:
+            for well in wells:
+                write_well(layout, plate, well, cells=[(0, 1, 500.0, 1, 1)], digest=f"of {count}")
+        most = 0
+        run(layout, plates, cores=cores, dask=DaskSettings(scheduler="threads"))
+        gc.collect()
+        peaks.append(most)
+    assert alive == 0
+    assert peaks[0] == peaks[1]
+    assert peaks[0] <= at_a_time + 1
+
+
+@pytest.mark.parametrize("scheduler", ["processes", "threads"])
+def test_workers_write_the_bytes_of_this_process(tmp_path: Path, scheduler: str) -> None:
+    found = []
+    for name, cores in (("a", 1), ("b", 2)):
+        layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
+        small_plate(layout)
+        run(layout, {"P1": WELLS, **three_plates(layout)}, MAP, cores=cores, dask=DaskSettings(scheduler=scheduler))
+        found.append(digests(layout))
+    assert found[0] == found[1]
+
+
+def test_a_killed_run_leaves_whole_folders_and_goes_on(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after each rename of the first run, and of one that changes a plate."""
+    plates = three_plates(layout)
+    clean = Layout(project=layout.project / "clean", results=layout.project / "clean" / "results")
+    three_plates(clean)
+    replace = Path.replace
+    for digest in ("d", "other"):
+        for where in (layout, clean):
+            write_well(where, "A", "A01", cells=[(0, 1, 500.0, 1, len(digest))], digest=digest)
+        run(clean, plates)
+        kills = 0
+        while True:
+            left = kills
+
+            def killed(path: Path, target: Path) -> Path:
+                nonlocal left
+                if left == 0:
+                    raise KeyboardInterrupt
+                left -= 1
+                return replace(path, target)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Path, "replace", killed)
+                try:
+                    run(layout, plates)
+                    break
+                except KeyboardInterrupt:
+                    kills += 1
+            assert not layout.project_record("aggregate").exists()
+            for name in JOINED:
+                folder = layout.tables / f"{name}.parquet"
+                assert not folder.exists() or len(list(folder.iterdir())) == 3
+        assert kills >= 3
+        assert digests(layout) == digests(clean)
+        assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
+
+
+def test_the_single_files_of_an_earlier_version_are_replaced(layout: Layout) -> None:
+    small_plate(layout)
+    layout.tables.mkdir(parents=True)
+    for name in JOINED:
+        (layout.tables / f"{name}.parquet").write_text("one file")
+    run(layout, {"P1": WELLS}, MAP)
+    assert all((layout.tables / f"{name}.parquet").is_dir() for name in JOINED)
+    assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
+
+
 def test_a_failed_run_leaves_no_record_and_no_partial_file(layout: Layout) -> None:
     small_plate(layout)
     run(layout, {"P1": WELLS}, MAP)
-    before = digest_file(layout.tables / "cells.parquet")
+    before = digests(layout)
     part = layout.well_tables("P1", "B01") / "cells.parquet"
     body = part.read_bytes()
     part.write_bytes(body[:4] + b"\xff" * 60 + body[64:])
@@ -495,7 +742,8 @@ def test_a_failed_run_leaves_no_record_and_no_partial_file(layout: Layout) -> No
     assert not layout.project_record("aggregate").exists()
     assert not layout.project_work_record("aggregate").exists()
     assert {path.name for path in layout.tables.iterdir()} == OUTPUTS
-    assert digest_file(layout.tables / "cells.parquet") == before
+    assert digests(layout) == before
+    assert {path.name for path in layout.plate_tables("P1").iterdir()} == {f"{name}.parquet" for name in JOINED}
 
 
 def test_missing_measurements_are_named(layout: Layout) -> None:

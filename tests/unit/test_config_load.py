@@ -158,6 +158,13 @@ def test_hostile_yaml_is_refused_quickly_and_in_one_line(
     assert not (tmp_path / "HACKED").exists()
 
 
+def test_thousands_of_problems_are_not_all_told(tmp_path: Path) -> None:
+    """Each is compared with every known key: 10,000 lines took seconds."""
+    lines = refusal(tmp_path, CHANNELS + "".join(f"k{n}: 1\n" for n in range(10_000))).splitlines()
+    assert lines[-1] == "config.yaml: and 9980 more; correct these first"
+    assert len(lines) == 21
+
+
 def test_an_absent_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No such file or directory; expected.*lysoquant init"):
         load_config(tmp_path / "config.yaml")

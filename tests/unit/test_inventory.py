@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,16 @@ from lysoquant.errors import PlateError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.inventory import (
     PlateInventory,
+    drop_unfinished,
+    look_at_plate,
     plan_project,
     prune,
     raw_files,
     recorded_plate,
     refresh_plate,
 )
-from lysoquant.record import digest_file, write_json
+from lysoquant.record import digest_file, read_json, write_json
+from lysoquant.vocabulary import BATCH_STAGES
 
 WELLS = ("B02", "B03", "B04")
 PATTERN = r"(?P<well>[A-P]\d\d)_(?P<channel>[LC])\.tif"
@@ -242,8 +247,120 @@ def test_the_records_give_the_same_plan_as_a_look(layout: Layout, project: Any) 
 
 
 def test_without_records_there_is_nothing_to_trust(project: Any) -> None:
+    plan = plan_project(project(), refresh=False)
     with pytest.raises(StageError, match="no raw records"):
-        plan_project(project(), refresh=False)
+        plan.wells("P")
+
+
+def test_a_job_reads_the_records_of_its_own_plate_only(layout: Layout, project: Any) -> None:
+    refresh_plate(project(), "P")
+    two = replace(project(), plates={name: PlateSource(plate=name, path="raw", format="tiff") for name in ("P", "Q")})
+    plan = plan_project(two, refresh=False)
+    assert [batch.name for batch in plan.batches("convert", "P")] == ["B02-B03", "B04-B04"]
+    assert plan.upstream_records("cells", "P", "B02-B04")
+    with pytest.raises(StageError, match="plate Q: no raw records"):
+        plan.batches("convert", "Q")
+
+
+def finish(layout: Layout, plan: Any) -> dict[str, Path]:
+    """Records and outputs as the stages leave them; returns the tracked records by name."""
+    found = {}
+    for stage in BATCH_STAGES:
+        for batch in plan.batches(stage, "P"):
+            for well in batch.wells:
+                wrote = f"P/P.zarr/{well[0]}/{well[1:]}/0" + ("" if stage == "convert" else f"/labels/{stage}")
+                (layout.results / wrote).mkdir(parents=True)
+                ((layout.results / wrote).parent / "zarr.json").touch()
+                record = {
+                    "key": f"{stage} {well}",
+                    "digest": well,
+                    "wrote": [wrote],
+                    "fields": [{"field": 0}],
+                    "read": [],
+                }
+                write_json(layout.well_record("P", stage, well), record)
+            sums = {well: read_json(layout.well_record("P", stage, well)) for well in batch.wells}
+            found[f"{stage} {batch.name}"] = layout.batch_record("P", stage, batch.name)
+            write_json(found[f"{stage} {batch.name}"], {"wells": sums})
+    found["plate"] = layout.plate_record("P")
+    write_json(found["plate"], {"plate": "P"})
+    for stage, output in (("aggregate", "tables/wells.csv"), ("report", "report/index.html")):
+        (layout.results / output).parent.mkdir(parents=True, exist_ok=True)
+        (layout.results / output).touch()
+        found[stage] = layout.project_record(stage)
+        for path in (found[stage], layout.project_work_record(stage)):
+            write_json(path, {"key": stage, "wrote": [output]})
+    return found
+
+
+def without_labels(layout: Layout) -> None:
+    (layout.results / "P/P.zarr/B/03/0/labels/segment").rmdir()
+
+
+def without_a_well_record(layout: Layout) -> None:
+    layout.well_record("P", "cells", "B04").unlink()
+
+
+def without_the_store(layout: Layout) -> None:
+    shutil.rmtree(layout.plate_store("P"))
+
+
+def without_a_well(layout: Layout) -> None:
+    shutil.rmtree(layout.plate_store("P") / "B" / "04")
+
+
+def without_a_table(layout: Layout) -> None:
+    (layout.tables / "wells.csv").unlink()
+
+
+def without_the_work_record_of_the_report(layout: Layout) -> None:
+    layout.project_work_record("report").unlink()
+
+
+def with_a_damaged_field(layout: Layout) -> None:
+    path = layout.well_record("P", "measure", "B02")
+    write_json(path, (read_json(path) or {}) | {"fields": [{"field": 0, "damaged": True}]})
+
+
+def with_a_well_done_by_hand(layout: Layout) -> None:
+    path = layout.well_record("P", "cells", "B02")
+    write_json(path, (read_json(path) or {}) | {"key": "another setting"})
+
+
+def with_a_batch_record_cut_short(layout: Layout) -> None:
+    layout.batch_record("P", "convert", "B04-B04").write_text('{"wells": ')
+
+
+AFTER_SEGMENT = ["measure B02-B04", "aggregate", "report"]
+EVERYTHING = ["plate", "convert B02-B03", "convert B04-B04", "cells B02-B04", "segment B02-B04", *AFTER_SEGMENT]
+
+
+@pytest.mark.parametrize(
+    ("change", "dropped"),
+    [
+        (lambda layout: None, []),
+        (without_labels, ["segment B02-B04", *AFTER_SEGMENT]),
+        (without_a_well_record, ["cells B02-B04", "segment B02-B04", *AFTER_SEGMENT]),
+        (without_a_well, EVERYTHING),
+        (without_the_store, EVERYTHING),
+        (without_a_table, ["aggregate", "report"]),
+        (without_the_work_record_of_the_report, ["report"]),
+        (with_a_damaged_field, AFTER_SEGMENT),
+        (with_a_well_done_by_hand, ["cells B02-B04", "segment B02-B04", *AFTER_SEGMENT]),
+        (with_a_batch_record_cut_short, [name for name in EVERYTHING if name not in ("plate", "convert B02-B03")]),
+    ],
+)
+def test_a_record_of_work_that_is_not_there_is_dropped(
+    layout: Layout, raw: Path, project: Any, change: Callable[[Layout], None], dropped: list[str]
+) -> None:
+    records = finish(layout, plan_project(project(), refresh=True))
+    wells = sorted(layout.results.glob("P/records/*/wells/*.json"))
+    change(layout)
+    there = [path for path in wells if path.exists()]
+    assert set(drop_unfinished(plan_project(project(), refresh=False))) == {records[name] for name in dropped}
+    assert {name for name, path in records.items() if not path.exists()} == set(dropped)
+    assert sorted(layout.results.glob("P/records/*/wells/*.json")) == there
+    assert drop_unfinished(plan_project(project(), refresh=False)) == []
 
 
 def test_raw_files_of_a_batch(layout: Layout, project: Any) -> None:
@@ -267,7 +384,11 @@ def test_a_link_has_its_own_name_and_not_that_of_its_target(layout: Layout, raw:
     assert "B02_L.tif" in tokens(layout)
 
 
-def test_a_file_name_that_is_not_utf8_is_one_line(project: Callable[..., Project], raw: Path) -> None:
+def test_a_file_name_that_is_not_utf8_costs_its_field(project: Callable[..., Project], raw: Path) -> None:
     (raw / "B02_L.tif").rename(raw / os.fsdecode(b"\xff_B02_L.tif"))
-    with pytest.raises(PlateError, match=r"is not UTF-8, which no table can hold; rename it"):
-        plan_project(project(), refresh=True)
+    plan_project(project(), refresh=True)
+    description = look_at_plate(project(), "P").description
+    assert [bool(description.wells[well][0].problems) for well in ("B02", "B03")] == [True, False]
+    (note,) = (note for note in description.notes if "UTF-8" in note)
+    assert "?_B02_L.tif" in note
+    assert note.isprintable()

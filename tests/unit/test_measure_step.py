@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 
 from lysoquant.channels import Channels
 from lysoquant.errors import StageError
@@ -18,10 +17,10 @@ from lysoquant.io.store import PlateStore
 from lysoquant.io.tables import read_parquet, read_schema, write_parquet
 from lysoquant.layout import Layout
 from lysoquant.measure.columns import cells_schema, endolysosomes_schema, fields_schema, segment_schema
-from lysoquant.measure.params import DaskSettings, MeasureParams, MeasureSettings
-from lysoquant.measure.scheduler import workers
+from lysoquant.measure.params import MeasureParams, MeasureSettings
 from lysoquant.measure.step import run
 from lysoquant.record import field_report, read_json, write_json
+from lysoquant.workers.params import DaskSettings
 
 CHANNELS = ("DAPI", "LAMP1", "SEC62")
 SETTINGS = MeasureSettings(
@@ -211,21 +210,6 @@ def test_a_running_cluster_writes_equal_bytes(project: Layout, cluster: Any) -> 
     measure(project, dask=DaskSettings(scheduler=cluster.scheduler_address))
     assert [tables(project, well) for well in WELLS] == before
     assert read_json(project.batch_record("P1", "measure", "b0")) is not None
-
-
-def test_a_cluster_that_does_not_answer_is_an_error_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lysoquant.measure.scheduler._CONNECT_S", 0.2)
-    settings = DaskSettings(scheduler="tcp://127.0.0.1:9")
-    with (
-        pytest.raises(StageError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
-        workers(settings, cores=1),
-    ):
-        pass
-
-
-def test_an_unknown_scheduler_is_refused() -> None:
-    with pytest.raises(ValidationError, match="scheduler"):
-        DaskSettings(scheduler="process")
 
 
 def test_a_missing_upstream_record_or_table_is_named(project: Layout) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from network_kit import Threshold, threshold_model, tiny_network
+from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, tiny_network
 
 from lysoquant.errors import InputError, StageError
 from lysoquant.model.network import Architecture
@@ -152,7 +152,48 @@ def test_tiled_equals_untiled_where_the_margin_holds_the_receptive_field() -> No
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-def test_batches_are_filled_across_crops_with_exact_counts() -> None:
+def test_on_the_processor_each_tile_goes_by_itself_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = [(0, crop(0, 30, 30)), (1, crop(1, 8, 17)), (2, crop(2, 8, 8))]
+    seen: set[int] = set()
+    forward = Threshold.forward
+
+    def watched(network: Threshold, images: torch.Tensor) -> torch.Tensor:
+        seen.add(torch.get_num_threads())
+        return forward(network, images)
+
+    monkeypatch.setattr(Threshold, "forward", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        found, network = predictor(batch_size=2)
+        list(found.predict(crops))
+        assert (found.batch_size, found.tiles, found.calls, network.batches) == (3, 12, 4, [1] * 12)
+        assert (seen, torch.get_num_threads()) == ({1}, 3)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_probabilities_are_the_same_bits_whatever_the_threads_the_batch_and_the_neighbours() -> None:
+    """Features enough that a convolution is shared between threads, which then adds up in another order."""
+    architecture = Architecture(levels=5, base_features=16)
+    network = tiny_network(seed=2, architecture=architecture).eval()
+    model = Model(network=network, card=ModelCard(name="wide", architecture=architecture), sha256="")
+    crops = {number: crop(number, *shape) for number, shape in enumerate([(200, 130), (64, 64), (90, 140)])}
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads, batch_size, order in ((1, 4, (0, 1, 2)), (2, 1, (2, 0, 1)), (3, 2, (1, 2, 0))):
+            torch.set_num_threads(threads)
+            predict = Predictor(model, CPU, TilePlan(128, 16), batch_size, precision="fp32").predict
+            found.append(dict(predict([(number, crops[number]) for number in order])))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        for number, probabilities in found[0].items():
+            np.testing.assert_array_equal(other[number], probabilities)
+
+
+def test_batches_are_filled_across_crops_with_exact_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     found, network = predictor(batch_size=4)
     # 30 px are 3 tiles an edge, 17 px are 2, 8 px are 1: 9 + 2 + 1 + 4 = 16 tiles.
     crops = [(0, crop(0, 30, 30)), (1, crop(1, 8, 17)), (2, crop(2, 8, 8)), (3, crop(3, 17, 17))]
@@ -240,7 +281,8 @@ def small(*, fits: int, batch_size: int, error: Exception | None = None) -> tupl
         MemoryError(),
     ],
 )
-def test_a_batch_that_does_not_fit_is_halved_and_stays_so(error: Exception) -> None:
+def test_a_batch_that_does_not_fit_is_halved_and_stays_so(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     # 9 + 2 + 1 + 4 = 16 tiles: 8 do not fit, nor do 4; then eight calls of 2.
     crops = [(0, crop(0, 30, 30)), (1, crop(1, 8, 17)), (2, crop(2, 8, 8)), (3, crop(3, 17, 17))]
     found, network = small(fits=3, batch_size=8, error=error)
@@ -253,25 +295,45 @@ def test_a_batch_that_does_not_fit_is_halved_and_stays_so(error: Exception) -> N
     assert (fresh.halvings, other.asked) == (0, [2] * 8)
 
 
-def test_an_odd_batch_that_fills_up_late_is_halved_without_losing_a_tile() -> None:
+def test_an_odd_batch_that_fills_up_late_is_halved_without_losing_a_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     found, network = small(fits=2, batch_size=5)
     assert [key for key, _ in found.predict([(0, crop(0, 30, 17)), (1, crop(1, 8, 8))])] == [0, 1]
     assert network.asked == [5, 2, 2, 2, 2]
     assert (found.tiles, found.batch_size, found.halvings) == (7, 2, 1)
 
 
-def test_a_single_tile_that_does_not_fit_is_one_clear_error() -> None:
+def test_a_single_tile_that_does_not_fit_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     found, network = small(fits=0, batch_size=4)
     with pytest.raises(StageError, match=r"cpu: out of memory with a single tile of 16 px of model 'tiny'; give a sm"):
         list(found.predict([(0, crop(0, 8, 8))]))
     assert network.asked == [4, 2, 1]
 
 
-def test_another_fault_of_the_network_is_not_taken_for_want_of_memory() -> None:
+def test_another_fault_of_the_network_is_not_taken_for_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     found, network = small(fits=0, batch_size=4, error=RuntimeError("device-side assert"))
     with pytest.raises(RuntimeError, match="device-side assert"):
         list(found.predict([(0, crop(0, 8, 8))]))
     assert network.asked == [4]
+
+
+def test_on_the_processor_too_little_memory_leaves_fewer_tiles_side_by_side_and_the_same_bits() -> None:
+    crops = [(0, crop(0, 30, 30)), (1, crop(1, 17, 17))]
+    found, network = small(fits=1, batch_size=4)
+    error, forward = network.error, network.forward
+    monitor = iter([True, False])
+    network.forward = lambda images: _fail(error) if next(monitor, False) else forward(images)  # type: ignore[method-assign]
+    halved = dict(found.predict(crops))
+    assert (found.batch_size, found.halvings, found.tiles) == (2, 1, 13)
+    fresh, _ = small(fits=1, batch_size=4)
+    for key, probabilities in fresh.predict(crops):
+        np.testing.assert_array_equal(halved[key], probabilities)
+
+
+def _fail(error: Exception) -> torch.Tensor:
+    raise error
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

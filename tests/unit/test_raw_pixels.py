@@ -12,6 +12,7 @@ import tifffile
 from lysoquant.errors import FieldError
 from lysoquant.io.raw import Plane, file_pixel_size_um, read_plane
 from lysoquant.io.raw.pixels import inspect_image
+from lysoquant.io.rois import read_label_image
 
 RAMP = np.arange(6 * 8, dtype=np.uint16).reshape(6, 8) + 300
 
@@ -209,6 +210,36 @@ def test_xml_entities_are_refused_before_anything_expands_them(tmp_path: Path, d
     assert "entities" in fault(path)
     with pytest.raises(FieldError, match="entities"):
         file_pixel_size_um(path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "inside"),
+    [
+        ('SizeX="8" SizeY="6" SizeC="1" SizeZ="1"', '<TiffData IFD="0" PlaneCount="999999999"/>'),
+        ('SizeX="8" SizeY="6" SizeC="1" SizeZ="1"', '<TiffData IFD="999999999"/>'),
+        ('SizeX="2147483648" SizeY="2147483648" SizeC="1" SizeZ="1"', "<TiffData/>"),
+        ('SizeX="8" SizeY="6" SizeC="100000" SizeZ="100000"', "<TiffData/>"),
+    ],
+)
+def test_xml_that_speaks_of_millions_of_planes_is_refused(tmp_path: Path, sizes: str, inside: str) -> None:
+    """tifffile makes room for all of them: gigabytes for a small file."""
+    path = tmp_path / "a.tif"
+    pixels = f'<Pixels DimensionOrder="XYCZT" Type="uint16" {sizes} SizeT="1">{inside}</Pixels>'
+    text = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">{pixels}</Image></OME>'
+    tifffile.imwrite(path, RAMP, description=text.encode(), metadata=None)
+    assert "planes; expected at most 100000" in fault(path)
+    with pytest.raises(FieldError, match="expected at most 100000"):
+        read_label_image(path, shape=RAMP.shape)
+
+
+def test_grey_pixels_in_a_code_for_black_and_white_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RAMP, metadata=None)
+    data = bytearray(path.read_bytes())
+    (place,) = [tag.offset for tag in tifffile.TiffFile(path).pages.first.tags.values() if tag.name == "Compression"]
+    data[place + 8] = 3
+    path.write_bytes(data)
+    assert "code for black and white" in fault(path)
 
 
 def test_an_ome_tiff_is_not_followed_into_other_files(tmp_path: Path) -> None:

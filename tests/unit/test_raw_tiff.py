@@ -229,7 +229,7 @@ def test_linked_folders_are_not_followed_and_that_is_said(tmp_path: Path) -> Non
 def test_names_that_are_no_text_reach_messages_as_text(tmp_path: Path) -> None:
     folder = make_files(tmp_path, ["B2_f1_GFP.tif"])
     os.link(os.fsencode(folder / "B2_f1_GFP.tif"), os.fsencode(folder) + b"/odd\xff\nname.tif")
-    note = noted(describe(folder, pattern=PATTERN), "not matched")
+    note = noted(describe(folder, pattern=PATTERN), "not named in UTF-8")
     assert "odd??name.tif" in note
     assert note.encode()
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from network_kit import Threshold, threshold_model, write_tiny
+from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, write_tiny
 from numpy.typing import NDArray
 
 from lysoquant.channels import Channels
@@ -144,8 +144,9 @@ def test_every_field_gets_its_endolysosomes(layout: Layout, network: Threshold) 
 
 
 def test_the_network_is_called_for_full_batches_across_cells_fields_and_wells(
-    layout: Layout, network: Threshold
+    layout: Layout, network: Threshold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     record = segment(make_project(layout), settings(batch_size=4))
     assert network.batches == [4] * 7 + [2]
     counts = [record["wells"][well]["counts"] for well in WELLS]
@@ -156,6 +157,7 @@ def test_the_network_is_called_for_full_batches_across_cells_fields_and_wells(
 def test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_the_smaller_one(
     layout: Layout, network: Threshold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    batches_as_on_a_gpu(monkeypatch)
     make_project(layout)
     plain = segment(layout, settings(batch_size=2))
     assert [(well["batch_size"], well["batch_halvings"]) for well in plain["wells"].values()] == [(2, 0)] * len(WELLS)
@@ -272,13 +274,13 @@ def test_wells_without_cells_are_finished_too(layout: Layout, network: Threshold
     assert record["wells"]["B02"]["counts"]["objects"] == 4
 
 
-def test_a_real_network_gives_the_same_digests_in_any_order_of_wells_and_batches(tmp_path: Path) -> None:
+def test_a_real_network_gives_the_same_digests_in_any_order_of_wells_batches_and_threads(tmp_path: Path) -> None:
     digests = []
-    for name, wells, batch_size in (("a", ["A01", "B02"], 4), ("b", ["B02", "A01"], 3)):
+    for name, wells, batch_size, cores in (("a", ["A01", "B02"], 4, 1), ("b", ["B02", "A01"], 3, 2)):
         layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
         make_project(layout, wells={"A01": 1, "B02": 1})
         write_tiny(layout.project / "tiny.safetensors", seed=5)
-        record = segment(layout, settings(batch_size=batch_size), wells=wells)
+        record = segment(layout, settings(batch_size=batch_size), wells=wells, cores=cores)
         assert record["wells"]["A01"]["model_sha256"] is not None
         digests.append({well: record["wells"][well]["digest"] for well in sorted(wells)})
     assert digests[0] == digests[1]

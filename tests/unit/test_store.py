@@ -78,6 +78,25 @@ def test_label_levels_are_every_second_pixel() -> None:
     np.testing.assert_array_equal(third, [[0, 4]])
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xd9 garbled",
+        b'{"attributes": {"ome": {"labels": 7}}}',
+        b'{"attributes": {"ome": {"labels": [[], {}, null]}}}',
+        b'{"a": ' * 100_000,
+    ],
+)
+def test_a_garbled_list_of_labels_is_written_anew(tmp_path: Path, content: bytes) -> None:
+    field = make_plate(tmp_path / "p.zarr").field("A01", 0)
+    write(field, make_planes())
+    write_labels(field)
+    (field.path / "labels" / "zarr.json").write_bytes(content)
+    assert field.labels == ()
+    field.write_label("cells", np.zeros(field.shape, np.uint32))
+    assert field.labels == ("cells",)
+
+
 @VERSIONS
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_pixels_and_labels_come_back_as_they_were(tmp_path: Path, version: str, dtype: Any) -> None:

@@ -19,10 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import pytest
 
 ETC = Path("/etc/slurm")
 PREFIX = "slurm-tests-"
@@ -122,6 +125,20 @@ def why_not(*, accounting: bool = False) -> str | None:
     if os.path.lexists(ETC / "slurm.conf") and not any(_linked()):
         return f"{ETC / 'slurm.conf'} is there: this host belongs to a cluster"
     return None
+
+
+@contextmanager
+def cluster_or_skip(module: str, package: str, *, accounting: bool = False) -> Iterator[Cluster]:
+    """A running SLURM; without one, or without the module, the test is skipped, or fails where one is required."""
+    reason = why_not(accounting=accounting)
+    if find_spec(module) is None:
+        reason = f"{package} is not installed"
+    if reason is not None:
+        if os.environ.get("LYSOQUANT_REQUIRE_SLURM") == "1":
+            pytest.fail(f"{reason}, and LYSOQUANT_REQUIRE_SLURM is 1")
+        pytest.skip(reason)
+    with Cluster(accounting=accounting) as running:
+        yield running
 
 
 def _linked() -> Iterator[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tiny_project import ALL_JOBS, BATCHES, ROOT, WELLS, edit_config, jobs_in, snakemake, write_field
+from tiny_project import ALL_JOBS, BATCHES, ROOT, WELLS, edit_config, jobs_in, snakemake, well_digests, write_field
 
 from lysoquant.vocabulary import BATCH_STAGES
 
@@ -136,6 +136,38 @@ def test_a_new_cut_redoes_no_well_and_removes_old_records(copy: Path) -> None:
     records = copy / "results" / "P" / "records"
     assert {path.name for path in (records / "convert").glob("*.json")} == {"B02-B04.json", "plate.json"}
     assert {path.name for path in (records / "raw").glob("*.json")} == {"B02-B04.json", "cache.json"}
+
+
+def test_what_was_deleted_is_done_again_and_nothing_else(copy: Path) -> None:
+    before, digests = well_records(copy), well_digests(copy)
+    results = copy / "results"
+    shutil.rmtree(results / "P/P.zarr/B/02/0/labels/endolysosomes")
+    (results / "P/measure/B04/cells.parquet").unlink()
+    (results / "report/index.html").unlink()
+    stages = {f"{stage} {batch}" for stage, batch in (("segment", "B02-B03"), ("measure", "B02-B03"))}
+    assert jobs_in(snakemake(copy)) == {*stages, "measure B04-B04", "aggregate", "report"}
+    after = well_records(copy)
+    assert {name for name in after if after[name] != before[name]} == {"segment B02", "measure B04"}
+    assert well_digests(copy) == digests
+    assert (results / "P/P.zarr/B/02/0/labels/endolysosomes").is_dir()
+    assert (results / "report/index.html").is_file()
+    assert jobs_in(snakemake(copy, "--dry-run")) == set()
+
+
+def test_a_profile_cuts_the_jobs_and_redoes_no_well(copy: Path) -> None:
+    before = well_records(copy)
+    profile = copy.parent / "profile"
+    profile.mkdir()
+    text = (ROOT / "workflow" / "profiles" / "default" / "config.yaml").read_text()
+    (profile / "config.yaml").write_text(f"{text}\nconfig:\n  wells_per_job: {{segment: 3, measure: 1}}\n")
+    arguments = ("--workflow-profile", str(profile))
+    measured = {f"measure {well}-{well}" for well in WELLS}
+    assert jobs_in(snakemake(copy, *arguments)) == {"segment B02-B04", *measured, "aggregate", "report"}
+    assert well_records(copy) == before
+    assert jobs_in(snakemake(copy, "--dry-run", *arguments)) == set()
+    assert jobs_in(snakemake(copy, "--dry-run", "--config", "wells_per_job={segment: 3, measure: 1}")) == set()
+    with pytest.raises(RuntimeError, match=r"wells_per_job: segment: found '0', expected a whole number, at least 1"):
+        snakemake(copy, "--dry-run", "--config", "wells_per_job={segment: 0}")
 
 
 def test_a_killed_job_is_done_again_with_all_that_follows(copy: Path) -> None:

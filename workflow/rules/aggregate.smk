@@ -3,7 +3,7 @@
 
 rule aggregate:
     input:
-        records=[plan.path(path) for path in plan.measure_records()],
+        records=lambda wildcards: [plan.path(path) for path in plan.measure_records()],
         wells=plan.path(project.layout.project / project.config.wells),
     output:
         record=plan.path(layout.project_record("aggregate")),
@@ -11,12 +11,13 @@ rule aggregate:
         plan.path(layout.log("aggregate", "aggregate")),
     conda:
         "../../envs/cpu.yaml"
+    threads: 8
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=project.settings_json("aggregate"),
-        source=source_digest("aggregate"),
+        source=source("aggregate"),
     shell:
         "lysoquant aggregate . --settings {params.settings:q}"
-        " --record {output.record:q} > {log:q} 2>&1"
+        " --record {output.record:q} --cores {threads} > {log:q} 2>&1"

@@ -13,7 +13,7 @@ rule cells:
     log:
         log_file("cells"),
     wildcard_constraints:
-        batch=either(plan.batch_names("cells")),
+        batch=batches("cells"),
     conda:
         "../../envs/cpu.yaml"
     threads: 4
@@ -23,7 +23,7 @@ rule cells:
     params:
         wells=wells("cells"),
         settings=settings("cells"),
-        source=source_digest("cells"),
+        source=source("cells"),
     shell:
         "lysoquant cells . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

@@ -6,19 +6,20 @@ from snakemake.settings.types import DeploymentMethod
 
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
-from lysoquant.project.inventory import plan_project, prune
+from lysoquant.project.inventory import drop_unfinished, plan_project, prune
+from lysoquant.project.profile import cut_by_config
 from lysoquant.project.resources import job_memory_mb, job_runtime_min
 from lysoquant.project.run import command_prefix
 from lysoquant.source import source_digest
 
-if config:
-    raise WorkflowError(
-        f"--config {', '.join(config)} has no effect here; edit config/config.yaml"
-    )
-
 try:
     # Jobs on a cluster trust the records that the main process has just brought up to date.
-    plan = plan_project(load_project(Path.cwd()), refresh=workflow.is_main_process)
+    plan = plan_project(
+        cut_by_config(load_project(Path.cwd()), config),
+        refresh=workflow.is_main_process,
+    )
+    if workflow.is_main_process:
+        drop_unfinished(plan)
     MODEL_SHA256 = plan.model_sha256
 except LysoquantError as error:
     raise WorkflowError(str(error)) from None
@@ -41,6 +42,11 @@ shell.prefix(command_prefix(conda=with_conda).replace("{", "{{").replace("}", "}
 def either(names):
     """A wildcard constraint: one of these names, so that a typo is a missing rule and never a stray file."""
     return "|".join(map(re.escape, names))
+
+
+def batches(stage):
+    """The wildcard constraint of a stage's batches. A job has its target: it need not cut every plate for this."""
+    return either(plan.batch_names(stage)) if workflow.is_main_process else "[^/]+"
 
 
 def record(stage):
@@ -71,6 +77,11 @@ def wells(stage):
 def settings(stage):
     """Params function: all settings of a stage as JSON."""
     return lambda wildcards: project.settings_json(stage, wildcards.plate)
+
+
+def source(stage):
+    """Params function: digest of a stage's source; in a job only that of its own stage is made."""
+    return lambda wildcards: source_digest(stage)
 
 
 def memory(stage):

@@ -15,7 +15,7 @@ rule convert_plate:
     params:
         settings=settings("convert"),
         wells=lambda wildcards: plan.plate_digest(wildcards.plate),
-        source=source_digest("convert"),
+        source=source("convert"),
     shell:
         "lysoquant convert . --plate {wildcards.plate:q} --plate-metadata"
         " --settings {params.settings:q} > {log:q} 2>&1"
@@ -31,7 +31,7 @@ rule convert:
     log:
         log_file("convert"),
     wildcard_constraints:
-        batch=either(plan.batch_names("convert")),
+        batch=batches("convert"),
     conda:
         "../../envs/cpu.yaml"
     threads: 4
@@ -41,7 +41,7 @@ rule convert:
     params:
         wells=wells("convert"),
         settings=settings("convert"),
-        source=source_digest("convert"),
+        source=source("convert"),
     shell:
         "lysoquant convert . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

@@ -9,7 +9,7 @@ rule measure:
     log:
         log_file("measure"),
     wildcard_constraints:
-        batch=either(plan.batch_names("measure")),
+        batch=batches("measure"),
     conda:
         "../../envs/cpu.yaml"
     threads: 8
@@ -19,7 +19,7 @@ rule measure:
     params:
         wells=wells("measure"),
         settings=settings("measure"),
-        source=source_digest("measure"),
+        source=source("measure"),
     shell:
         "lysoquant measure . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

@@ -15,7 +15,7 @@ rule report:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=project.settings_json("report"),
-        source=source_digest("report"),
+        source=source("report"),
     shell:
         "lysoquant report . --settings {params.settings:q}"
         " --record {output.record:q} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ rule segment:
     log:
         log_file("segment"),
     wildcard_constraints:
-        batch=either(plan.batch_names("segment")),
+        batch=batches("segment"),
     conda:
         "../../envs/cuda.yaml" if GPU else "../../envs/cpu.yaml"
     threads: 8
@@ -20,7 +20,7 @@ rule segment:
     params:
         wells=wells("segment"),
         settings=settings("segment"),
-        source=source_digest("segment"),
+        source=source("segment"),
         model=MODEL_SHA256,
     shell:
         "lysoquant segment . --plate {wildcards.plate:q} --wells {params.wells:q}"

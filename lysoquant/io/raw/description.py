@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+INSTRUMENT_PROJECTION: Final = 0
+"""Number, in place of a Z plane's, of a projection that the instrument wrote beside a stack."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,49 @@ class Field:
     name: str
     planes: Mapping[str, Plane]
     problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Position:
+    """One acquired position of a well with all that was acquired there, before planes are chosen.
+
+    Attributes
+    ----------
+    name : str
+        The instrument's own name of the position (``s1``, ``f02``).
+    planes : mapping of str to mapping of (int, int) to Plane
+        By channel label, then by time point and Z plane, both counted from 1; Z plane `INSTRUMENT_PROJECTION` is the
+        instrument's own projection. A channel that was acquired in one Z plane of several has that one only.
+    problems : sequence of str
+        Why the position can't be used as it is (missing channel, duplicate file): one line each, with the remedy.
+    """
+
+    name: str
+    planes: Mapping[str, Mapping[tuple[int, int], Plane]]
+    problems: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """A raw plate as its reader finds it: every plane of every time point.
+
+    Attributes
+    ----------
+    name, format, channels, n_rows, n_columns, pixel_size_um, shape, notes
+        As of :class:`RawPlate`.
+    wells : mapping of str to sequence of Position
+        Positions by canonical well name, in reading order.
+    """
+
+    name: str
+    format: str
+    channels: Sequence[str]
+    wells: Mapping[str, Sequence[Position]]
+    n_rows: int
+    n_columns: int
+    pixel_size_um: float | None
+    shape: tuple[int, int]
+    notes: Sequence[str] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from lysoquant.errors import PlateError
+from lysoquant.files import open_file
 from lysoquant.io.raw.names import clean_label, printable
 from lysoquant.vocabulary import row_letters, well_name
 
@@ -67,7 +68,7 @@ def read_htd(path: Path) -> Htd:
         If the file can't be read, is no .HTD file, lacks a line, or has a value of the wrong type or size.
     """
     try:
-        with path.open("rb") as handle:
+        with open_file(path) as handle:
             content = handle.read(_MAX_BYTES + 1)
     except OSError as error:
         raise PlateError(f"{path}: can't be read ({error.strerror}); check its rights or copy it again") from error

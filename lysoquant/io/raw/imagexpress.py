@@ -94,7 +94,7 @@ def describe_imagexpress(folder: Folder, *, z: int | Literal["projection"], time
     """
     htd = read_htd(_htd_path(folder))
     notes: list[str] = []
-    found = _find_images(folder, _time_folders(folder, htd, timepoint, notes))
+    found = _find_images(folder, _time_folders(folder, htd, timepoint, notes), notes)
     if not found.images:
         raise PlateError(
             f"{folder.path}: {htd.file} is there, but no image named like {htd.name}_B02_s1_w1.TIF;"
@@ -148,18 +148,19 @@ def _time_folders(folder: Folder, htd: Htd, timepoint: int, notes: list[str]) ->
     return [read_folder(folder.path / name) for number, name in numbered if number == timepoint]
 
 
-def _find_images(root: Folder, time_folders: Sequence[Folder]) -> _Found:
+def _find_images(root: Folder, time_folders: Sequence[Folder], notes: list[str]) -> _Found:
     found = _Found()
     for folder in time_folders:
         own = _STEP.fullmatch(folder.path.name)
-        _sort_files(root, folder, int(own[1]) if own else None, found)
+        _sort_files(root, folder, int(own[1]) if own else None, found, notes)
         for name in folder.folders + folder.linked:
             if step := _STEP.fullmatch(name):
-                _sort_files(root, read_folder(folder.path / name), int(step[1]), found)
+                _sort_files(root, read_folder(folder.path / name), int(step[1]), found, notes)
     return found
 
 
-def _sort_files(root: Folder, folder: Folder, step: int | None, found: _Found) -> None:
+def _sort_files(root: Folder, folder: Folder, step: int | None, found: _Found, notes: list[str]) -> None:
+    folder.note_unreadable(notes)
     inside = folder.path.relative_to(root.path)
     if step is not None:
         found.steps.add(step)

@@ -34,12 +34,23 @@ class Folder:
         Names in natural order; hidden ones (``.x``, the ``._x`` of macOS) and linked folders are left out.
     linked : tuple of str
         Names of folders that are symbolic links: they are not followed.
+    unreadable : tuple of str
+        Names that are not UTF-8, made printable: no table can hold them, so they are in none of the others.
     """
 
     path: Path
     files: tuple[str, ...]
     folders: tuple[str, ...]
     linked: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
+
+    def note_unreadable(self, notes: list[str]) -> None:
+        """Say which names were passed over."""
+        if self.unreadable:
+            notes.append(
+                f"{count_of(len(self.unreadable), 'file')} in {printable(self.path.name)} passed over, not named in "
+                f"UTF-8, which tables need: {some(self.unreadable, most=1)}; rename"
+            )
 
     def images(self) -> list[str]:
         """Names of the TIFF files."""
@@ -61,18 +72,36 @@ def read_folder(path: Path) -> Folder:
     files: list[str] = []
     folders: list[str] = []
     linked: list[str] = []
+    unreadable: list[str] = []
     try:
         with os.scandir(path) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if not entry.is_dir():
+                if not _is_utf8(entry.name):
+                    unreadable.append(printable(entry.name))
+                elif not _is_folder(entry):
                     files.append(entry.name)
                 else:
                     (linked if entry.is_symlink() else folders).append(entry.name)
     except OSError as error:
         raise PlateError(f"{path}: the folder can't be read ({error.strerror}); check path and rights") from error
-    return Folder(path, *(tuple(sorted(names, key=natural_key)) for names in (files, folders, linked)))
+    return Folder(path, *(tuple(sorted(names, key=natural_key)) for names in (files, folders, linked, unreadable)))
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that goes round in circles: whoever reads it as a file says so
+        return False
 
 
 def is_image(name: str) -> bool:

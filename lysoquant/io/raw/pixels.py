@@ -21,6 +21,7 @@ from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
 from lysoquant.errors import FieldError
+from lysoquant.files import require_file
 from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.names import clean_label, printable
 
@@ -43,6 +44,12 @@ _UM_PER_UNIT: Final = {
     "cm": 1e4,
     "m": 1e6,
 }
+
+_MAX_PLANES: Final = 100_000
+"""Planes of one file that OME-XML may speak of."""
+
+_BILEVEL: Final = frozenset({2, 3, 4, 32771})
+"""Codes for black and white; pixels of more bits made of them are noise."""
 
 _SLIDE_SCANNER_FLAGS: Final = frozenset({"svs", "scn", "qpi", "ndpi", "bif", "avs", "philips", "indica"})
 
@@ -143,8 +150,10 @@ def shown(path: Path) -> str:
 def _opened(path: Path) -> Iterator[tuple[Any, Element | None]]:
     try:
         # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
-        with tifffile.TiffFile(path, _multifile=False) as tif:
-            yield tif, _description_xml(path, tif)
+        with tifffile.TiffFile(require_file(path), _multifile=False) as tif:
+            if tif.flags & _SLIDE_SCANNER_FLAGS:
+                raise FieldError(f"{shown(path)}: a slide scanner's file; export it as plain or OME-TIFF")
+            yield tif, description_xml(tif, where=shown(path))
     except FieldError:
         raise
     except FileNotFoundError as error:
@@ -162,10 +171,21 @@ def _one_line(error: Exception) -> str:
     return clean_label(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
-def _description_xml(path: Path, tif: Any) -> Element | None:
-    """The first page's description as XML, vetted before tifffile parses it without care."""
-    if tif.flags & _SLIDE_SCANNER_FLAGS:
-        raise FieldError(f"{shown(path)}: a slide scanner's file; export it as plain or OME-TIFF")
+def description_xml(tif: Any, *, where: str) -> Element | None:
+    """The first page's description as XML, vetted before tifffile parses it without care; None where it is none.
+
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        The open file.
+    where : str
+        The file, as messages name it.
+
+    Raises
+    ------
+    FieldError
+        If it has a document type or entities, or declares more planes than any file holds.
+    """
     text = tif.pages.first.description.lstrip("\ufeff \t\r\n")
     if not text.startswith("<"):
         return None
@@ -173,11 +193,34 @@ def _description_xml(path: Path, tif: Any) -> Element | None:
         root: Element = fromstring(text, forbid_dtd=True)
     except DefusedXmlException as error:
         raise FieldError(
-            f"{shown(path)}: its XML metadata hold a document type or entities, which are refused; save it without"
+            f"{where}: its XML metadata hold a document type or entities, which are refused; save it without"
         ) from error
     except ParseError:
         return None
+    count = _declared_planes(root, tif.pages.first)
+    if count > _MAX_PLANES:  # tifffile would make room for as many
+        raise FieldError(f"{where}: its XML speaks of {count} planes; expected at most {_MAX_PLANES}: export it again")
     return root
+
+
+def _declared_planes(root: Element, page: Any) -> int:
+    """The most planes that any element of OME-XML speaks of, in planes as large as the file's first."""
+    counts = [0]
+    for element in root.iter():
+        if _local(element) == "Pixels":
+            sizes = [max(1, _whole(element.get(f"Size{axis}"))) for axis in "XYZCT"]
+            counts.append(math.prod(sizes) // max(1, page.imagewidth * page.imagelength))
+        elif _local(element) == "TiffData":
+            counts += [_whole(element.get(name)) for name in ("IFD", "PlaneCount", "FirstZ", "FirstC", "FirstT")]
+    return max(counts)
+
+
+def _whole(text: str | None) -> int:
+    """A whole number; 0 where the text is none."""
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
 
 
 def _structure(path: Path, tif: Any, xml: Element | None) -> ImageFile:
@@ -257,6 +300,8 @@ def _check_extent(path: Path, page: Any) -> None:
     """Data that a file lacks would be read as zeros: a black image that looks whole."""
     if page is None or not page.dataoffsets or 0 in page.dataoffsets or 0 in page.databytecounts:
         raise FieldError(f"{shown(path)}: pixel data are missing in the file; copy it again")
+    if int(page.compression) in _BILEVEL:
+        raise FieldError(f"{shown(path)}: grey pixels in a code for black and white; it is damaged: copy it again")
     size = page.parent.filehandle.size
     end = max(offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
     if end > size:

@@ -90,6 +90,7 @@ def list_images(folder: Folder, notes: list[str]) -> list[str]:
     images, linked, todo = [], [], [folder]
     while todo:
         here = todo.pop()
+        here.note_unreadable(notes)
         inside = here.path.relative_to(folder.path)
         images += [(inside / name).as_posix() for name in here.images()]
         linked += [(inside / name).as_posix() for name in here.linked]
