@@ -5,7 +5,7 @@ BIN := .venv/bin
 DEMO := demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check accuracy documents lock clean
+.PHONY: help setup demo test check accuracy reliability documents lock clean
 
 help:
 	@echo "make setup   .venv with locked dependencies"
@@ -53,8 +53,16 @@ accuracy: setup
 	$(BIN)/lysoquant benchmark adaptation --output accuracy/adaptation
 	$(BIN)/python -m lysoquant.benchmark.page
 
+# The table of docs/reliability.md: every fault, 30 kills of a whole run; half an hour on two cores. Root can mount the small disks.
+FAULTS := tests/faults $(wildcard tests/fuzz tests/integration/test_slurm*.py) \
+	tests/workflow/test_doors.py::test_a_second_run_is_told_so_and_changes_nothing \
+	tests/unit/test_segment_step.py::test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_the_smaller_one
+reliability: .venv/ready-dev
+	-LYSOQUANT_KILLS=30 $(BIN)/python -m pytest -q -o junit_family=legacy --junitxml=.faults.xml $(FAULTS)
+	$(BIN)/python tests/faults/page.py .faults.xml
+
 documents: .venv/ready
 	$(BIN)/python -m lysoquant.config.document
 
 clean:
-	rm -rf .venv $(DEMO) accuracy .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .faults.xml $(DEMO) accuracy .mypy_cache .ruff_cache .pytest_cache

@@ -35,5 +35,9 @@ class DamagedFieldError(FieldError):
     """What an earlier stage wrote of a field can't be read any more. Its well is never taken for up to date."""
 
 
+class UnreachedFileError(FieldError):
+    """A raw file could not be opened, whatever is in it. Its well is done again by the next run that finds the file."""
+
+
 class StageError(LysoquantError):
     """A stage can't start or finish: an upstream record is missing, a field failed under ``fail``."""

@@ -16,15 +16,24 @@ class Layout:
         The project folder (holds ``config/``).
     results : pathlib.Path
         The results folder; ``project / "results"`` unless the configuration says otherwise.
+    pilot : bool
+        Of a pilot: batch records, tables and the report lie in a folder of their own, which may be deleted at any time;
+        plate stores, well records, part tables and logs are those of the whole.
     """
 
     project: Path
     results: Path
+    pilot: bool = False
 
     @property
     def run_lock(self) -> Path:
         """Held by the run that works on the project; names it. Outside the results, which may be deleted."""
         return self.project / ".lysoquant.lock"
+
+    @property
+    def _gathered(self) -> Path:
+        """Where lies what is gathered over wells. No plate can have the pilot's name: it begins with an underscore."""
+        return self.results / "_pilot" if self.pilot else self.results
 
     def plate_folder(self, plate: str) -> Path:
         return self.results / plate
@@ -35,15 +44,15 @@ class Layout:
 
     def batch_record(self, plate: str, stage: str, batch: str) -> Path:
         """The small JSON that the workflow tracks: one stage, one batch of wells."""
-        return self.results / plate / "records" / stage / f"{batch}.json"
+        return self._gathered / plate / "records" / stage / f"{batch}.json"
 
     def project_record(self, stage: str) -> Path:
         """Record of a stage that runs once a project (aggregate, report)."""
-        return self.results / "records" / f"{stage}.json"
+        return self._gathered / "records" / f"{stage}.json"
 
     def project_work_record(self, stage: str) -> Path:
         """What a stage that runs once a project did; stays when the workflow removes its output, the record above."""
-        return self.results / "records" / stage / "project.json"
+        return self._gathered / "records" / stage / "project.json"
 
     def plate_record(self, plate: str) -> Path:
         """Record of the plate and well metadata that convert writes before any pixel."""
@@ -55,7 +64,7 @@ class Layout:
 
     def raw_record(self, plate: str, batch: str) -> Path:
         """Identity of the raw files of a batch of wells, kept up to date when the DAG is built."""
-        return self.results / plate / "records" / "raw" / f"{batch}.json"
+        return self._gathered / plate / "records" / "raw" / f"{batch}.json"
 
     def well_tables(self, plate: str, well: str) -> Path:
         """Folder of a well's part tables, written by measure."""
@@ -71,11 +80,11 @@ class Layout:
 
     @property
     def tables(self) -> Path:
-        return self.results / "tables"
+        return self._gathered / "tables"
 
     @property
     def report(self) -> Path:
-        return self.results / "report" / "index.html"
+        return self._gathered / "report" / "index.html"
 
     @property
     def logs(self) -> Path:

@@ -7,19 +7,22 @@ records and the only thing that the workflow tracks. Both are written whole or n
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 from lysoquant import __version__
-from lysoquant.errors import DamagedFieldError, StageError
+from lysoquant.errors import DamagedFieldError, StageError, UnreachedFileError
 from lysoquant.files import open_file
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
@@ -32,6 +35,22 @@ _VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask
 
 _DAMAGED = "damaged"
 """Marks the report of a field that could not be read from the store: mending it changes no digest upstream."""
+
+UNREACHED = "unreached"
+"""Marks the report of a field whose raw file could not be opened: it may come back with the size and time it had."""
+
+
+_RAN_ON: ContextVar[Mapping[str, int | str] | None] = ContextVar("ran_on", default=None)
+
+
+@contextmanager
+def running_on(**facts: int | str) -> Iterator[None]:
+    """What well records that are written within say as ``ran_on`` (cores, device): no part of any key or digest."""
+    token = _RAN_ON.set(facts)
+    try:
+        yield
+    finally:
+        _RAN_ON.reset(token)
 
 
 class ArrayLike(Protocol):
@@ -75,17 +94,54 @@ def digest_file(path: Path) -> str:
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Write a file whole or not at all, surviving a kill at any moment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="utf-8") as handle:
+    with whole_or_not_at_all(path) as partial, partial.open("w", encoding="utf-8") as handle:
         handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    """A place beside a file to write it to; it gets the file's name when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield partial
+        with partial.open("rb") as handle:
+            os.fsync(handle.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def process_lives(pid: object) -> bool:
+    """Whether a process of this host is there; True where that can't be told."""
+    try:
+        os.kill(pid if isinstance(pid, int) else os.getpid(), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed writers of a file left beside it; each file has one writer at a time."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        pid = leftover.name.split(".")[-2]
+        if pid.isdecimal() and not process_lives(int(pid)):
+            leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Json) -> None:
     write_text_atomic(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def is_whole_json(path: Path) -> bool:
+    """Whether a file ends as :func:`write_json` ends one; reads only its end."""
+    end = b"}\n"
+    with path.open("rb") as handle:
+        handle.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
+        return handle.read() == end
 
 
 def read_json(path: Path) -> Json | None:
@@ -137,14 +193,16 @@ def failed_field(index: int, error: Exception, *, on_bad_field: str, where: str)
     Returns
     -------
     dict
-        The report. One of a damaged field says so, and its well is done again whenever its batch is.
+        The report. One of a damaged field, or of one whose raw file could not be opened, says so, and its well is
+        done again whenever its batch is.
     """
     if on_bad_field == "fail":
         raise StageError(
             f"{where}: {error} (on_bad_field is 'fail'; set it to 'flag' to record the field as failed and go on)"
         ) from error
-    damaged = {_DAMAGED: True} if isinstance(error, DamagedFieldError) else {}
-    return field_report(index, status=FAILED, reasons=[str(error)], **damaged)
+    marks = {_DAMAGED: DamagedFieldError, UNREACHED: UnreachedFileError}
+    passing = {mark: True for mark, kind in marks.items() if isinstance(error, kind)}
+    return field_report(index, status=FAILED, reasons=[str(error)], **passing)
 
 
 @dataclass
@@ -227,7 +285,7 @@ def run_batch(
     current: dict[str, Json] = {}
     for well in wells:
         old = read_json(layout.well_record(plate, stage, well))
-        if old is not None and old.get("key") == keys[well] and is_whole(layout, old):
+        if old is not None and old.get("key") == keys[well] and is_done(layout, old):
             current[well] = old
     todo = [well for well in wells if well not in current]
     for well in todo:
@@ -246,10 +304,12 @@ def run_batch(
                 "digest": digest_json({"content": outcome.digest, "fields": outcome.fields}),
                 "read": outcome.read,
                 "wrote": outcome.wrote,
+                "sizes": _sizes(layout, outcome.wrote),
                 "counts": outcome.counts,
                 "fields": outcome.fields,
                 "seconds": round(seconds, 6),
                 "versions": versions(),
+                "ran_on": dict(_RAN_ON.get() or {}),
                 **outcome.extra,
             }
             write_json(layout.well_record(plate, stage, well), current[well])
@@ -293,34 +353,53 @@ def run_project(
     key = digest_json({"parameters": parameters, "code": code, "inputs": inputs})
     done = layout.project_work_record(stage)
     old = read_json(done)
-    if old is not None and old.get("key") == key and is_whole(layout, old):
+    if old is not None and old.get("key") == key and is_done(layout, old):
         if read_json(record) != old:
             write_json(record, old)
         return old
     for stale in (done, record):
         stale.unlink(missing_ok=True)
     found: Json = {"stage": stage, "key": key, "inputs": inputs, "parameters": parameters, "code": code, **work()}
-    found |= {"seconds": round(time.perf_counter() - started, 3), "versions": versions()}
+    sizes = _sizes(layout, found["wrote"])
+    found |= {"sizes": sizes, "seconds": round(time.perf_counter() - started, 3), "versions": versions()}
     for path in (done, record):
         write_json(path, found)
     return found
 
 
+def is_done(layout: Layout, record: Json) -> bool:
+    """Whether a record is whole and no field failed for a reason that may have passed."""
+    return is_whole(layout, record) and not any(report.get(UNREACHED) for report in record.get("fields", ()))
+
+
 def is_whole(layout: Layout, record: Json) -> bool:
     """Whether all that a record says was written is there and no field was damaged, which may have been mended."""
-    return not damaged_fields(record) and not missing_outputs(layout, record)
+    return not damaged_fields(record) and not lost_outputs(layout, record)
 
 
-def missing_outputs(layout: Layout, record: Json) -> list[str]:
-    """Paths that a record says were written, relative to the results, and that are not there."""
+def lost_outputs(layout: Layout, record: Json) -> list[str]:
+    """What a record says was written, relative to the results, and that is not there, or is a file of another size."""
     # Strings: a plate has thousands of these paths, and all are looked at whenever a run is planned.
-    results = str(layout.results)
-    return [path for path in record.get("wrote", ()) if not os.path.exists(os.path.join(results, path))]  # noqa: PTH110, PTH118
+    results, sizes = str(layout.results), record.get("sizes", {})
+    return [path for path in record.get("wrote", ()) if not _is_there(os.path.join(results, path), sizes.get(path))]  # noqa: PTH118
+
+
+def _is_there(path: str, size: int | None) -> bool:
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return False
+    return size is None or found.st_size == size
 
 
 def damaged_fields(record: Json) -> list[int]:
     """Fields of a well that could not be read from the store."""
     return [report["field"] for report in record.get("fields", ()) if report.get(_DAMAGED)]
+
+
+def _sizes(layout: Layout, names: Iterable[str]) -> dict[str, int]:
+    """Sizes of those outputs that are files; what a field's folder holds, its own metadata say."""
+    return {name: path.stat().st_size for name in names if (path := layout.results / name).is_file()}
 
 
 def _well_note(well: str, outcome: WellOutcome) -> str:
@@ -332,6 +411,7 @@ def _well_note(well: str, outcome: WellOutcome) -> str:
 
 
 __all__ = [
+    "UNREACHED",
     "Json",
     "WellOutcome",
     "canonical_json",
@@ -342,14 +422,19 @@ __all__ = [
     "digest_json",
     "failed_field",
     "field_report",
+    "is_done",
     "is_whole",
+    "is_whole_json",
+    "lost_outputs",
     "merge_field_reports",
-    "missing_outputs",
+    "process_lives",
     "read_json",
     "require_wells",
     "run_batch",
     "run_project",
+    "running_on",
     "versions",
+    "whole_or_not_at_all",
     "write_json",
     "write_text_atomic",
 ]

@@ -16,6 +16,7 @@ from lysoquant.errors import InputError, LysoquantError
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("lysoquant.cli.init:init", "Make a project from a raw plate."),
     "run": ("lysoquant.cli.run:run", "Run the whole workflow of a project."),
+    "doctor": ("lysoquant.cli.doctor:doctor", "Check all that a run needs, and say what it will cost."),
     "why": ("lysoquant.cli.why:why", "Say what would run, and why."),
     "convert": ("lysoquant.cli.stages:convert", "Raw images to one OME-Zarr store a plate."),
     "cells": ("lysoquant.cli.stages:cells", "Find the cells of every field."),

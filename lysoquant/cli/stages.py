@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import click
 
+from lysoquant.cli.storage import storage_named
 from lysoquant.config import Project, load_project, parse_settings
 from lysoquant.errors import InputError
 from lysoquant.project.batches import Plan, choose_wells, plate_rows
 from lysoquant.project.inventory import plan_project, raw_files
-from lysoquant.record import Json
+from lysoquant.project.pilot import plan_pilot
+from lysoquant.record import Json, running_on
 from lysoquant.vocabulary import BATCH_STAGES
 
 _SUMMARIES: Final = {
@@ -48,6 +50,11 @@ record_option = click.option(
     "--record",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Where to leave the record; default: as the workflow has it.",
+)
+pilot_option = click.option(
+    "--pilot",
+    metavar="PLATE/WELL,...",
+    help="Only these wells of the project; their batch records, tables and report lie apart.",
 )
 
 cores_option = click.option(
@@ -92,22 +99,28 @@ def run_stage(
         The batch record.
     """
     more: Mapping[str, Any] = {}
+    device = "cpu"
     execution = project.config.execution
     if stage == "convert":
         more = {"raw": raw_files(project.layout, plate, batch, wells)}
     elif stage == "segment":
-        more = {"device": execution.device}
+        # Imported here: it needs torch, and of all stages only this one does.
+        from lysoquant.model.precision import choose_device
+
+        device = choose_device(execution.device).type
+        more = {"device": device}
     elif stage == "measure":
         more = {"dask": execution.dask}
-    record_json: Json = _step(stage).run(
-        layout=project.layout,
-        plate=plate,
-        wells=wells,
-        settings=parse_settings(stage, settings) if settings else project.settings(stage, plate),
-        record=record,
-        cores=cores,
-        **more,
-    )
+    with running_on(cores=cores, device=device):
+        record_json: Json = _step(stage).run(
+            layout=project.layout,
+            plate=plate,
+            wells=wells,
+            settings=parse_settings(stage, settings) if settings else project.settings(stage, plate),
+            record=record,
+            cores=cores,
+            **more,
+        )
     return record_json
 
 
@@ -143,6 +156,11 @@ def open_project(path: Path) -> Project:
     return load_project(path.absolute())
 
 
+def open_plan(project: Project, *, pilot: str | None, refresh: bool) -> Plan:
+    """The jobs of a project, or of a pilot on some of its wells (``PLATE/WELL,...``)."""
+    return plan_pilot(project, pilot, refresh=refresh) if pilot else plan_project(project, refresh=refresh)
+
+
 def _jobs(plan: Plan, stage: str, *, plate: str | None, wells: str | None, record: Path | None) -> Iterator[_Job]:
     if plate is not None and plate not in plan.plates:
         raise InputError(f"--plate {plate!r}: the project's plates are {', '.join(plan.plates)}")
@@ -165,16 +183,17 @@ def _jobs(plan: Plan, stage: str, *, plate: str | None, wells: str | None, recor
 
 def _run_jobs(
     stage: str,
-    path: Path,
+    project: Project,
     *,
     plate: str | None,
     wells: str | None,
     settings: str | None,
     record: Path | None,
+    pilot: str | None,
     cores: int,
 ) -> None:
-    project = open_project(path)
-    plan = plan_project(project, refresh=record is None)
+    plan = open_plan(project, pilot=pilot, refresh=record is None)
+    project = plan.project
     jobs = list(_jobs(plan, stage, plate=plate, wells=wells, record=record))
     if stage == "convert" and record is None:
         for name in dict.fromkeys(job.plate for job in jobs):
@@ -210,15 +229,20 @@ def _batch_command(stage: str) -> click.Command:
         wells: str | None,
         settings: str | None,
         record: Path | None,
+        pilot: str | None,
         cores: int,
         plate_metadata: bool = False,
     ) -> None:
-        if plate_metadata:
-            if plate is None:
-                raise InputError("--plate-metadata needs --plate")
-            write_plate_metadata(open_project(project), plate=plate, settings=settings)
-            return
-        _run_jobs(stage, project, plate=plate, wells=wells, settings=settings, record=record, cores=cores)
+        loaded = open_project(project)
+        with storage_named(loaded.layout):
+            if plate_metadata:
+                if plate is None:
+                    raise InputError("--plate-metadata needs --plate")
+                write_plate_metadata(loaded, plate=plate, settings=settings)
+                return
+            _run_jobs(
+                stage, loaded, plate=plate, wells=wells, settings=settings, record=record, pilot=pilot, cores=cores
+            )
 
     options: list[Callable[[Any], Any]] = [
         project_argument,
@@ -226,6 +250,7 @@ def _batch_command(stage: str) -> click.Command:
         click.option("--wells", metavar="B02,B03", help="Only these wells of --plate."),
         settings_option,
         record_option,
+        pilot_option,
         cores_option,
     ]
     if stage == "convert":
@@ -235,12 +260,13 @@ def _batch_command(stage: str) -> click.Command:
 
 
 def _project_command(stage: str) -> click.Command:
-    def command(*, project: Path, settings: str | None, record: Path | None, cores: int = 1) -> None:
+    def command(*, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int = 1) -> None:
         loaded = open_project(project)
-        plan = plan_project(loaded, refresh=record is None)
-        run_project_stage(stage, project=loaded, plan=plan, record=record, settings=settings, cores=cores)
+        with storage_named(loaded.layout):
+            plan = open_plan(loaded, pilot=pilot, refresh=record is None)
+            run_project_stage(stage, project=plan.project, plan=plan, record=record, settings=settings, cores=cores)
 
-    options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option]
+    options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option, pilot_option]
     return _command(stage, command, [*options, cores_option] if stage == "aggregate" else options, _PROJECT_HELP)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from lysoquant.convert.checks import field_pixel_size_um, pixel_size_reason, sta
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
-from lysoquant.errors import FieldError, PlateError, StageError
+from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
 from lysoquant.io.store import FieldStore, PlateStore
@@ -137,7 +138,14 @@ def run(
     described = describe_plate(layout=layout, settings=settings)
     store = _open_store(layout, plate, wells, described, settings.params)
     source = layout.project / settings.source.path
-    batch = _Batch(layout=layout, plate=plate, described=described, store=store, settings=settings)
+    batch = _Batch(
+        layout=layout,
+        plate=plate,
+        described=described,
+        store=store,
+        settings=settings,
+        planned={well: frozenset(raw[well]) for well in wells} if raw is not None else {},
+    )
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
         with ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
@@ -179,6 +187,8 @@ class _Batch:
     described: RawPlate
     store: PlateStore
     settings: ConvertSettings
+    planned: Mapping[str, frozenset[str]]
+    """Names of the raw files by well, as they were when the run began; empty where nobody looked."""
 
     def convert_well(self, well: str) -> WellOutcome:
         files = _Files(self.layout)
@@ -199,17 +209,36 @@ class _Batch:
 
     def _read(self, well: str, index: int, position: Field, files: _Files) -> _Image:
         try:
-            return self._read_good(index, position, files)
+            return self._read_good(well, index, position, files)
         except FieldError as error:
+            self._require_raw_plate(error)
             where = f"plate {self.plate}, well {well}, field {index}"
             report = failed_field(index, error, on_bad_field=self.settings.on_bad_field, where=where)
         empty = np.zeros((len(self.described.channels), *self.described.shape), dtype=np.uint16)
         size = self.settings.source.pixel_size_um or self.described.pixel_size_um or math.nan
         return _Image(planes=empty, pixel_size_um=size, report=report)
 
-    def _read_good(self, index: int, position: Field, files: _Files) -> _Image:
+    def _require_raw_plate(self, error: FieldError) -> None:
+        """Raises StageError where not one file but all are gone: that is no well's fault and must not be recorded."""
+        paths = (path for well in self.described.wells for path in self.described.files(well))
+        if isinstance(error, UnreachedFileError) and not any(map(os.path.exists, paths)):
+            raise StageError(
+                f"plate {self.plate}: its raw files are all gone since the run began, from "
+                f"{self.layout.project / self.settings.source.path}; see that the folder is there and its share "
+                "mounted, then run again: nothing was recorded of the wells that were not done"
+            ) from error
+
+    def _has_lost_files(self, well: str) -> bool:
+        """Whether a file was there when the run began and is not now."""
+        source = self.layout.project / self.settings.source.path
+        return not self.planned.get(well, frozenset()) <= {
+            relative(path, source) for path in self.described.files(well)
+        }
+
+    def _read_good(self, well: str, index: int, position: Field, files: _Files) -> _Image:
         if position.problems:
-            raise FieldError("; ".join(position.problems))
+            kind = UnreachedFileError if self._has_lost_files(well) else FieldError
+            raise kind("; ".join(position.problems))
         ordered = {channel: position.planes[channel] for channel in self.described.channels}
         planes = stack_planes({channel: files.plane(plane) for channel, plane in ordered.items()})
         # By path: files of different channels may have the same name in different folders.

@@ -3,11 +3,15 @@
 Metadata are written here and not by ``ome_zarr.writer``: importing that takes over a second in every job, and it
 lists and rewrites groups above the image. The tests hold the result against ome-zarr-models and ome-zarr-py.
 
-A plane that is zero everywhere has no file: Zarr reads what is absent as its fill value.
+A plane that is zero everywhere has no file: Zarr reads what is absent as its fill value. So that a lost file is not
+taken for such a plane, an image and a label image list their files with sizes in their own metadata, which are written
+last, and reading looks for them first. Flipped bytes are found by checksums (CRC32C) of every chunk and of a shard's
+index; NGFF 0.4 has none.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
@@ -20,7 +24,7 @@ import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
 from lysoquant.files import open_file
@@ -30,6 +34,9 @@ from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, sp
 
 _OWN: Final = "lysoquant"
 """Key of our own metadata, next to ``ome``."""
+
+_FILES: Final = "files"
+"""Key in our own metadata: size of every file of an image's or a label image's levels, by name."""
 
 _METADATA: Final[dict[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zattrs"}
 
@@ -42,6 +49,9 @@ _CHANNEL_COLOURS: Final = ("0000FF", "00FF00", "FF0000", "FFFFFF", "FFFF00", "00
 
 _DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 """What zarr raises for metadata and chunks that were cut or garbled. MemoryError is the machine's, not the field's."""
+
+_OF_THE_MACHINE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN})
+"""What the system says when a good file can't be read now. No field is recorded as damaged for that."""
 
 
 class PlateStore:
@@ -243,7 +253,7 @@ class FieldStore:
     @property
     def attributes(self) -> Json:
         """What convert had to say of the field."""
-        return cast("Json", self._metadata.get(_OWN, {}))
+        return {key: value for key, value in self._metadata.get(_OWN, {}).items() if key != _FILES}
 
     def write_image(
         self,
@@ -295,7 +305,7 @@ class FieldStore:
         multiscale = _multiscale(self.name, "cyx", pixel_size_um, levels=levels, is_mean=True)
         omero = {"channels": _omero_channels(channels, planes.dtype, pyramid[-1]), "rdefs": {"model": "color"}}
         images: Json = {"multiscales": [multiscale], "omero": omero}
-        _write_group(self.path, self.ngff_version, images, attributes or {})
+        _write_group(self.path, self.ngff_version, images, (attributes or {}) | _listing(self.path, levels))
 
     def read(self, channel: str) -> npt.NDArray[Any]:
         """Grey values of a channel at full resolution: (Y, X), dtype as the instrument wrote it.
@@ -343,7 +353,8 @@ class FieldStore:
         if labels.dtype.kind != "u" or labels.dtype.itemsize > 4:
             raise ValueError(f"labels {name!r} are {labels.dtype}, expected uint8, uint16 or uint32")
         folder = self.path / "labels" / name
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         for level, pixels in enumerate(label_pyramid(labels, levels=self.n_levels)):
             _write_array(folder / str(level), pixels, image.chunks[1:], self.ngff_version, "yx")
         multiscale = _multiscale(name, "yx", self.pixel_size_um, levels=self.n_levels, is_mean=False)
@@ -352,7 +363,8 @@ class FieldStore:
             image_label["colors"] = [
                 {"label-value": value, "rgba": [*colours[value], 255]} for value in sorted(colours)
             ]
-        _write_group(folder, self.ngff_version, {"multiscales": [multiscale], "image-label": image_label})
+        label: Json = {"multiscales": [multiscale], "image-label": image_label}
+        _write_group(folder, self.ngff_version, label, _listing(folder, self.n_levels))
         self._list_label(name)
 
     def read_label(self, name: str) -> npt.NDArray[Any]:
@@ -381,19 +393,54 @@ class FieldStore:
         try:
             return zarr.open_array(self.path / path, mode="r", zarr_format=_zarr_format(self.ngff_version))
         except _DAMAGE as error:
+            _pass_on_faults_of_the_machine(error)
             raise DamagedFieldError(
                 f"field {self.name} has no readable {path!r} at {self.path}; {self.remedy}"
             ) from error
 
     def _pixels(self, path: str, *index: int) -> npt.NDArray[Any]:
         array = self._array(path)
+        self._check_files(path, index)
         try:
             return np.asarray(array[index if index else ...])
         except _DAMAGE as error:
+            _pass_on_faults_of_the_machine(error)
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DamagedFieldError(
                 f"field {self.name}: {self.path / path} is damaged ({reason}); {self.remedy}"
             ) from error
+
+    def _check_files(self, path: str, index: Sequence[int]) -> None:
+        """Raises DamagedFieldError where a file of a level, or of one of its planes, is gone or of another size."""
+        group, _, level = path.rpartition("/")
+        attributes = _attributes(self.path / group, self.ngff_version)
+        if "multiscales" not in _ome(attributes, self.ngff_version):
+            raise DamagedFieldError(f"field {self.name}: {self.path / group} was not written to its end; {self.remedy}")
+        # Images that others made have no list.
+        own = attributes.get(_OWN)
+        listed = own.get(_FILES, {}) if isinstance(own, dict) else {}
+        parts = [level, *(["c"] if self.ngff_version == "0.5" else []), *map(str, index), ""]
+        for name, size in listed.items():
+            if not name.startswith("/".join(parts)):
+                continue
+            file = self.path / group / name
+            there = file.stat().st_size if file.is_file() else None
+            if there != size:
+                found = "is gone" if there is None else f"has {there} of {size} bytes"
+                raise DamagedFieldError(
+                    f"field {self.name}: {self.path / path} is damaged ({name} {found}); {self.remedy}"
+                )
+
+
+def _pass_on_faults_of_the_machine(error: Exception) -> None:
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        raise error
+
+
+def _listing(folder: Path, levels: int) -> Json:
+    """Our own metadata of an image: the files of its levels with their sizes."""
+    files = sorted(path for level in range(levels) for path in (folder / str(level)).rglob("*") if path.is_file())
+    return {_FILES: {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}}
 
 
 def _check_image(attributes: Json, ngff_version: NgffVersion) -> None:
@@ -504,7 +551,7 @@ def _write_array(
             **common,
             zarr_format=3,
             shards=(*leading, *(-(-have // want) * want for want, have in zip(edge, size, strict=True))),
-            compressors=BloscCodec(cname="zstd", clevel=_LEVEL, shuffle="shuffle"),
+            compressors=(BloscCodec(cname="zstd", clevel=_LEVEL, shuffle="shuffle"), Crc32cCodec()),
             dimension_names=tuple(axes),
         )
     array[...] = pixels

@@ -5,7 +5,6 @@ Written whole or not at all, and equal content gives equal bytes.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lysoquant.errors import StageError
+from lysoquant.record import whole_or_not_at_all
 
 _ROW_GROUP_ROWS = 262_144
 _COMPRESSION = "zstd"
@@ -91,7 +91,7 @@ def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     ...         writer.write_table(to_arrow(frame, schema))
     """
     with (
-        _whole_or_not_at_all(path) as partial,
+        whole_or_not_at_all(path) as partial,
         pq.ParquetWriter(partial, schema.remove_metadata(), compression=_COMPRESSION) as writer,
     ):
         yield writer
@@ -186,16 +186,3 @@ def read_schema(path: Path) -> pa.Schema:
 def _unreadable(path: Path, error: Exception) -> StageError:
     reason = " ".join(str(error).split())
     return StageError(f"table {path} can't be read ({reason}); delete it and run its stage again")
-
-
-@contextmanager
-def _whole_or_not_at_all(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield partial
-        with partial.open("rb") as handle:
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

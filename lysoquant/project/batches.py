@@ -6,7 +6,7 @@ Stages may have batches of different sizes: a batch waits for every upstream bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,10 +131,13 @@ class Plan:
         The loaded project.
     n_fields : mapping of str to mapping of str to int
         For each plate and well the number of fields. It is asked only for the plates that are asked for.
+    only : mapping of str to collection of str, optional
+        By plate the wells that have jobs; all by default.
     """
 
     project: Project
     n_fields: Mapping[str, Mapping[str, int]]
+    only: Mapping[str, Collection[str]] | None = None
 
     @cached_property
     def plates(self) -> tuple[str, ...]:
@@ -142,7 +145,8 @@ class Plan:
 
     def wells(self, plate: str) -> tuple[str, ...]:
         """Wells of a plate that have raw images, in reading order."""
-        return tuple(sorted(self.n_fields[plate], key=well_order))
+        named = self.n_fields[plate]
+        return tuple(sorted(named if self.only is None else named.keys() & self.only[plate], key=well_order))
 
     @cached_property
     def _batches(self) -> dict[tuple[str, str], dict[str, Batch]]:

@@ -3,6 +3,7 @@
 A file gets a *token* when it is first seen, ``<size>-<mtime_ns>``. While size and time of change stay, so does the
 token. When they differ, the file is hashed only if convert left its SHA-256: equal content keeps the token, so
 touching or copying a plate again redoes nothing. The tracked records hold tokens and are written only if they change.
+A file of a well in which convert could not open one gets a new token, since it comes back as it was: see AGAIN.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import ConfigError, StageError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
-from lysoquant.record import Json, digest_file, digest_json, is_whole, missing_outputs, read_json, write_json
+from lysoquant.record import (
+    UNREACHED,
+    Json,
+    digest_file,
+    digest_json,
+    is_whole,
+    is_whole_json,
+    lost_outputs,
+    read_json,
+    write_json,
+)
 from lysoquant.vocabulary import BATCH_STAGES
 
 if TYPE_CHECKING:
@@ -26,6 +37,9 @@ if TYPE_CHECKING:
 
 MISSING: Final = "missing"
 """Token of a file that the plate names and that is not there."""
+
+AGAIN: Final = "+"
+"""Ends the token of a file that is to be read again though neither size nor time of change differ."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,7 @@ def plan_project(project: Project, *, refresh: bool) -> Plan:
     """
     if not refresh:
         return Plan(project=project, n_fields=_Recorded(project))
+    _remove_cut_records(project)
     return Plan(project=project, n_fields={plate: refresh_plate(project, plate).n_fields for plate in project.plates})
 
 
@@ -85,6 +100,16 @@ class _Recorded(Mapping[str, Mapping[str, int]]):
 
     def __len__(self) -> int:
         return len(self._project.plates)
+
+
+def _remove_cut_records(project: Project) -> None:
+    """Remove records that a power failure emptied or cut: the workflow takes any file of that name for a job done."""
+    layout = project.layout
+    folders = [layout.batch_record(plate, stage, "").parent for plate in project.plates for stage in BATCH_STAGES]
+    for folder in (*folders, layout.project_record("aggregate").parent):
+        for path in folder.glob("*.json"):
+            if not is_whole_json(path):
+                path.unlink()
 
 
 def _require_channels(project: Project, plate: str, description: RawPlate) -> None:
@@ -279,7 +304,7 @@ def _metadata_gone(layout: Layout, plate: str, wells: Sequence[str]) -> bool:
     gone = {
         (layout.results / path).parent
         for well in wells
-        for path in missing_outputs(layout, read_json(layout.well_record(plate, "convert", well)) or {})
+        for path in lost_outputs(layout, read_json(layout.well_record(plate, "convert", well)) or {})
     }
     return any(not folder.is_dir() or not any(map(Path.is_file, folder.iterdir())) for folder in gone)
 
@@ -328,7 +353,7 @@ class _Memory:
             for files in record["wells"].values()
             for name, token in files.items()
         }
-        self._converted: dict[str, list[Json]] = {}
+        self._converted: dict[str, Json] = {}
         self.seen: dict[str, list[int | str]] = {}
         self.n_hashed = 0
 
@@ -341,6 +366,8 @@ class _Memory:
             return MISSING
         stat = [status.st_size, status.st_mtime_ns]
         token = self._token(well, name, path, stat)
+        if token == self._convert_record(well).get(UNREACHED, {}).get(name):
+            token += AGAIN
         self.seen[name] = [*stat, token]
         return token
 
@@ -363,13 +390,19 @@ class _Memory:
         except OSError:  # convert will say what is wrong with it
             return new
 
+    def _convert_record(self, well: str) -> Json:
+        """What convert noted of a well: files that it read, and tokens under which one could not be opened."""
+        if well not in self._converted:
+            record = read_json(self._layout.well_record(self._plate, "convert", well)) or {}
+            unreached = any(report.get(UNREACHED) for report in record.get("fields", ()))
+            tokens = record["inputs"]["raw"] if unreached else {}
+            self._converted[well] = {"read": record.get("read", []), UNREACHED: tokens}
+        return self._converted[well]
+
     def _converted_file(self, well: str, name: str, path: Path) -> Json | None:
         """What convert noted of a file: found by its path, or by its name where the project was moved since."""
-        if well not in self._converted:
-            record = read_json(self._layout.well_record(self._plate, "convert", well)) or {"read": []}
-            self._converted[well] = record["read"]
         whole = Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - links must not be resolved
-        entries = self._converted[well]
+        entries = self._convert_record(well).get("read", ())
         same = [entry for entry in entries if entry["path"] == whole]
         found = same or [entry for entry in entries if entry["path"].endswith(f"/{name}")]
         return found[0] if len(found) == 1 else None

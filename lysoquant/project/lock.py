@@ -20,7 +20,7 @@ from typing import Final
 
 from lysoquant.errors import InputError
 from lysoquant.layout import Layout
-from lysoquant.record import Json
+from lysoquant.record import Json, process_lives
 
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Faults of a file system that has no locks."""
@@ -64,6 +64,23 @@ def only_run(layout: Layout) -> Iterator[int]:
         os.close(handle)
 
 
+def holder(layout: Layout) -> str | None:
+    """What a run would be told if it began now; None where no other run holds the project. Writes nothing."""
+    try:
+        handle = os.open(layout.run_lock, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _refusal(layout, _holder(handle))
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+    return None
+
+
 def _write(handle: int, text: str) -> None:
     os.ftruncate(handle, 0)
     os.pwrite(handle, text.encode(), 0)
@@ -81,20 +98,10 @@ def _holder(handle: int) -> Json:
 def _refusal(layout: Layout, holder: Json) -> str:
     pid, host, since = (holder.get(name) for name in ("pid", "host", "since"))
     who = f"process {pid} on {host} since {since}" if holder else "it has just begun"
-    if holder and host == socket.gethostname() and not _lives(pid):
+    if holder and host == socket.gethostname() and not process_lives(pid):
         way_out = "that process was killed and its Snakemake still ends its jobs; wait until it has"
     else:
         end = f", or end it (`kill {pid}` on {host})" if holder else ""
         way_out = f"wait until it ends{end}"
     what = f"{layout.project}: another run works on this project ({who})"
     return f"{what}; {way_out}, then run again; nothing was changed"
-
-
-def _lives(pid: object) -> bool:
-    try:
-        os.kill(pid if isinstance(pid, int) else os.getpid(), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

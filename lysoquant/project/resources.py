@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+THREADS: Final[Mapping[str, int]] = {"convert": 4, "cells": 4, "segment": 8, "measure": 8}
+"""Processor cores of a stage's job, fewer where a run has fewer."""
+
 
 @dataclass(frozen=True)
 class Needs:

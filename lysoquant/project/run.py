@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -26,9 +27,11 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
+from lysoquant.project.profile import profile_settings
 from lysoquant.project.slurm import (
     cancel_jobs,
     check_folder,
+    check_partitions,
     explain,
     killed_run,
     last_run,
@@ -37,8 +40,9 @@ from lysoquant.project.slurm import (
     plain_states,
     status_arguments,
     uses_slurm,
+    was_killed,
 )
-from lysoquant.vocabulary import STAGES
+from lysoquant.vocabulary import BATCH_STAGES, STAGES
 
 _PACKAGE: Final = Path(lysoquant.__file__).parent
 
@@ -56,8 +60,13 @@ TABLE_COLUMNS: Final = (
 )
 """Columns of ``wells.csv`` that are shown after a run."""
 
+_ONCE: Final = frozenset(STAGES) - frozenset(BATCH_STAGES)
+"""Stages whose jobs have no wildcards."""
+
 _TAIL_LINES: Final = 15
+_CORES_OF_A_CLUSTER: Final = "100000"
 _PATIENCE_S: Final = 5.0
+_LOCK_DELAY_S: Final = 60.0
 
 
 def workflow_folder() -> Path:
@@ -74,16 +83,19 @@ def workflow_folder() -> Path:
     raise StageError(f"no workflow beside or in {_PACKAGE}; install lysoquant again")
 
 
-def command_prefix(*, conda: bool) -> str:
+def command_prefix(*, conda: bool, pilot: str | None = None) -> str:
     """Shell text before every job, so that ``lysoquant`` is the one that planned the workflow.
 
     Parameters
     ----------
     conda : bool
         Jobs run in a conda environment: its Python, with this library; otherwise this very Python.
+    pilot : str, optional
+        Wells of a pilot; every job is told of them.
     """
+    more = f" --pilot {shlex.quote(pilot)}" if pilot else ""
     python = f"PYTHONPATH={shlex.quote(str(_PACKAGE.parent))} python" if conda else shlex.quote(sys.executable)
-    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"; }}; '
+    return f'lysoquant() {{ {python} -P -m lysoquant.cli.main "$@"{more}; }}; '
 
 
 def check_model(project: Project) -> None:
@@ -101,7 +113,14 @@ def check_model(project: Project) -> None:
 
 
 def snakemake_command(
-    project: Path, *, cores: int | None, profile: str | None, dry_run: bool, unlock: bool, more: Sequence[str] = ()
+    project: Path,
+    *,
+    cores: int | None,
+    profile: str | None,
+    dry_run: bool,
+    unlock: bool,
+    more: Sequence[str] = (),
+    pilot: str | None = None,
 ) -> list[str]:
     """The command line that a run amounts to.
 
@@ -113,6 +132,8 @@ def snakemake_command(
         A profile of the workflow by name (``slurm``), or a profile's folder.
     more : sequence of str
         Further arguments for Snakemake.
+    pilot : str, optional
+        Wells of a pilot (``PLATE/WELL,...``).
 
     Raises
     ------
@@ -121,11 +142,19 @@ def snakemake_command(
     """
     workflow = workflow_folder()
     command = [sys.executable, "-P", "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
-    command += ["--directory", str(project), "--workflow-profile", str(profile_folder(profile))]
+    folder = profile_folder(profile)
+    command += ["--directory", str(project), "--workflow-profile", str(folder)]
     if cores is not None or profile is None:
         command += ["--cores", str(cores or "all")]
+    elif dry_run and uses_slurm(folder, more):
+        # Else a dry run cuts every job down to one core, and what it shows of memory and time is not what is asked for.
+        command += ["--cores", _CORES_OF_A_CLUSTER]
     command += ["--keep-going", "--rerun-incomplete"]
     command += ["--dry-run"] * dry_run + ["--unlock"] * unlock
+    if pilot:
+        # What is given here takes the place of all that the profile gives, so the profile's values come along.
+        kept = (profile_settings(folder).get("config") or {}).items()
+        command += ["--config", f"pilot={pilot}", *(f"{name}={json.dumps(value)}" for name, value in kept)]
     return [*command, *more]
 
 
@@ -234,7 +263,7 @@ class Follower:
     def _on_failure(self, rule: str) -> None:
         self._job, self._failure = None, Failure(rule)
 
-    def _on_jobid(self, number: str) -> None:
+    def _on_jobid(self, number: str) -> str | None:
         if self._failure is not None:
             job = self.running.pop(number, None)
             if job is not None:
@@ -242,6 +271,9 @@ class Follower:
             self._failure.attempt = 1 + self._attempts[self._failure.rule]
         elif self._job is not None:
             self.running[number] = self._job
+            if self._job.rule in _ONCE:
+                return f"started {self._job.rule}"
+        return None
 
     def _on_wildcards(self, text: str) -> str | None:
         if self._job is None:
@@ -447,17 +479,19 @@ def _locked(project: Path) -> str:
 def check_unlocked(project: Path, *, log: Path) -> None:
     """Refuse a project that a plain Snakemake holds or held when it was killed, before anything is changed.
 
-    Only for who holds the project's own lock. A lock of a killed ``lysoquant run`` on SLURM is none: the run that
-    follows removes it.
+    Only for who holds the project's own lock. A lock of a killed ``lysoquant run`` is none: the run that follows
+    removes it.
 
     Raises
     ------
     StageError
         With the way out.
     """
-    locks = project / ".snakemake" / "locks"
+    if not any((project / ".snakemake" / "locks").glob("*.lock")):
+        return
     killed = killed_run(log)
-    if any(locks.glob("*.lock")) and (killed is None or last_run(project) != killed):
+    ours = last_run(project) == killed if killed is not None else was_killed(log) and _has_only_locks_of(log, project)
+    if not ours:
         raise StageError(_locked(project))
 
 
@@ -522,13 +556,16 @@ def run_workflow(
     unlock: bool = False,
     more: Sequence[str] = (),
     held: Sequence[int] = (),
+    pilot: str | None = None,
 ) -> None:
-    """Run the whole workflow of a project.
+    """Run the whole workflow of a project, or that of a pilot on some of its wells.
 
     A dry run and an unlocking show Snakemake's own text.
 
     Parameters
     ----------
+    pilot : str, optional
+        Wells of a pilot (``PLATE/WELL,...``).
     held : sequence of int
         Open files that Snakemake holds too: the lock of the project (:mod:`lysoquant.project.lock`).
 
@@ -540,7 +577,9 @@ def run_workflow(
         If a job fails or the project is locked.
     """
     layout = project.layout
-    command = snakemake_command(layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more)
+    command = snakemake_command(
+        layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more, pilot=pilot
+    )
     if unlock:
         _cancel_lost_jobs(layout.project)
     if dry_run or unlock:
@@ -554,12 +593,20 @@ def run_workflow(
     if uses_slurm(folder, more):
         check_folder(layout.project)
         command += status_arguments(folder, more)
+        check_partitions(folder, more, gpu=project.config.execution.device == "cuda")
         environment = plain_states(workflow_folder() / "slurm")
     _clear_killed_run(layout.project, log=log, profile=profile, held=held)
     try:
         follow(command, log=log, project=layout.project, held=held, environment=environment)
     finally:
-        mark_ended(log)
+        with suppress(OSError):  # on a full disk; what is wrong has been said
+            mark_ended(log)
+
+
+def _has_only_locks_of(log: Path, project: Path) -> bool:
+    """Whether Snakemake's lock is of the time of that log; plain Snakemake may have been started after it."""
+    times = [path.stat().st_mtime for path in (project / ".snakemake" / "locks").glob("*.lock")]
+    return bool(times) and max(times) < log.stat().st_mtime + _LOCK_DELAY_S
 
 
 def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Sequence[int]) -> None:
@@ -568,15 +615,15 @@ def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Se
     Only a run that holds the project and found no lock of another may do this: then the other one is known to be dead.
     """
     killed = killed_run(log)
-    if killed is None:
+    if killed is not None:
+        names = ",".join(dict.fromkeys([killed, *lost_runs(project)]))
+        said = f"{cancel_jobs(names)} of its jobs were left on SLURM"
+    else:
         _cancel_lost_jobs(project)
-        return
-    names = ",".join(dict.fromkeys([killed, *lost_runs(project)]))
-    print(
-        f"run: the last run was killed; {cancel_jobs(names)} of its jobs were left on SLURM",
-        file=sys.stderr,
-        flush=True,
-    )
+        if not (was_killed(log) and _has_only_locks_of(log, project)):
+            return
+        said = "its lock is removed"
+    print(f"run: the last run was killed; {said}", file=sys.stderr, flush=True)
     command = snakemake_command(project, cores=None, profile=profile, dry_run=False, unlock=True)
     finished = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=held)
     if finished.returncode:

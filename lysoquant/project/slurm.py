@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ _COMMANDS: Final = ("sbatch", "squeue", "scancel", "scontrol")
 _ENDED: Final = "lysoquant: Snakemake has ended"
 _PLUGIN: Final = "snakemake_executor_plugin_slurm"
 _STATUS: Final = "slurm-status-command"
+_ATTRIBUTE: Final = re.compile(r"(\w+)=(\S*)")
 _RUN_ID: Final = re.compile(r"SLURM run ID: (\S+)")
 _COMPLETE: Final = "Complete log(s): "
 _REFUSED: Final = "cannot be locked"
@@ -70,7 +72,7 @@ def status_arguments(profile: Path, more: Sequence[str]) -> list[str]:
         )
     if _STATUS in profile_settings(profile) or any(argument.startswith(f"--{_STATUS}") for argument in more):
         return []
-    cluster = dict(re.findall(r"^(\w+)\s*=\s*(\S+)", _ask("scontrol", "show", "config"), flags=re.MULTILINE))
+    cluster = dict(re.findall(r"^(\w+)\s*=\s*(\S+)", ask("scontrol", "show", "config"), flags=re.MULTILINE))
     if not cluster.get("AccountingStorageType", "none").endswith("none"):
         return [f"--{_STATUS}", "sacct"]
     if int(cluster.get("MinJobAge", "0")) < _LEAST_JOB_AGE_S:
@@ -79,6 +81,106 @@ def status_arguments(profile: Path, more: Sequence[str]) -> list[str]:
             f" at least {_LEAST_JOB_AGE_S} s; its administrator sets MinJobAge in slurm.conf, or better, accounting"
         )
     return [f"--{_STATUS}", "squeue"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a profile asks of a cluster.
+
+    Attributes
+    ----------
+    partition, gpu_partition : str or None
+        Where jobs without and with a GPU run; None for the cluster's default.
+    account : str or None
+    jobs : int or None
+        Most jobs at a time.
+    """
+
+    partition: str | None
+    gpu_partition: str | None
+    account: str | None
+    jobs: int | None
+
+    def partitions(self, *, gpu: bool) -> dict[str | None, bool]:
+        """Partitions that a project's jobs go to, each with whether GPUs are asked for there."""
+        return {self.partition: False} | ({self.gpu_partition or self.partition: True} if gpu else {})
+
+
+def wanted(profile: Path) -> Wanted:
+    """What a profile's folder asks of a cluster."""
+    settings = profile_settings(profile)
+    defaults = settings.get("default-resources") or {}
+    if isinstance(defaults, list):
+        defaults = dict(str(pair).partition("=")[::2] for pair in defaults)
+    names = {
+        key: str(defaults[key]).strip("'\"") if defaults.get(key) else None
+        for key in ("slurm_partition", "slurm_gpu_partition", "slurm_account")
+    }
+    jobs = settings.get("jobs")
+    return Wanted(
+        partition=names["slurm_partition"],
+        gpu_partition=names["slurm_gpu_partition"],
+        account=names["slurm_account"],
+        jobs=jobs if isinstance(jobs, int) else None,
+    )
+
+
+def entities(kind: str) -> dict[str, dict[str, str]]:
+    """All partitions or nodes of the cluster by name, each with what ``scontrol show`` says of it.
+
+    Raises
+    ------
+    StageError
+        If SLURM does not answer.
+    """
+    name = f"{kind.capitalize()}Name"
+    found = (dict(_ATTRIBUTE.findall(line)) for line in ask("scontrol", "show", kind, "--oneliner").splitlines())
+    return {each[name]: each for each in found if name in each}
+
+
+def find_partition(name: str | None, partitions: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
+    """What is said of a partition; of the default one where there is no name.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or it takes no jobs.
+    """
+    found = partitions.get(name) if name else next((p for p in partitions.values() if p.get("Default") == "YES"), None)
+    if found is None:
+        what = f"has no partition {name!r}" if name else "has no default partition and the profile names none"
+        raise InputError(
+            f"this SLURM {what}; its partitions are {', '.join(sorted(partitions)) or '(none)'}:"
+            " correct slurm_partition and slurm_gpu_partition in the profile's config.yaml"
+        )
+    if found.get("State") != "UP":
+        raise InputError(
+            f"partition {found['PartitionName']} is {found.get('State', 'in no known state')};"
+            " wait until it is up, or name another one in the profile's config.yaml"
+        )
+    return found
+
+
+def check_partitions(profile: Path, more: Sequence[str], *, gpu: bool) -> None:
+    """Refuse a profile whose partitions are not there, before anything is submitted.
+
+    Parameters
+    ----------
+    gpu : bool
+        The project's jobs ask for GPUs.
+
+    Raises
+    ------
+    InputError
+        Naming the partitions that there are.
+    StageError
+        If SLURM does not answer.
+    """
+    if any(argument.startswith(("--default-resources", "--set-resources")) for argument in more):
+        return
+    partitions = entities("partition")
+    for name in wanted(profile).partitions(gpu=gpu):
+        find_partition(name, partitions)
 
 
 def check_folder(project: Path) -> None:
@@ -101,17 +203,18 @@ def killed_run(log: Path) -> str | None:
     log : pathlib.Path
         All that Snakemake said in that run.
     """
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = _RUN_ID.search(text)
-    return found[1] if found and _ENDED not in text else None
+    found = _RUN_ID.search(log.read_text(encoding="utf-8", errors="replace")) if was_killed(log) else None
+    return found[1] if found else None
+
+
+def was_killed(log: Path) -> bool:
+    """Whether the last run left a log and not its end."""
+    return log.is_file() and _ENDED not in log.read_text(encoding="utf-8", errors="replace")
 
 
 def mark_ended(log: Path) -> None:
-    """Say at the end of the log of a run on SLURM that it ended, well or not, and was not killed."""
-    if killed_run(log) is not None:
+    """Say at the end of the log of a run that it ended, well or not, and was not killed."""
+    if was_killed(log):
         with log.open("a", encoding="utf-8") as text:
             text.write(f"{_ENDED}\n")
 
@@ -210,7 +313,7 @@ def cancel_jobs(name: str) -> int:
     """
     left = _jobs(name)
     if left:
-        _ask("scancel", "--name", name)
+        ask("scancel", "--name", name)
     until = time.monotonic() + _GONE_S
     while staying := _jobs(name):
         if time.monotonic() > until:
@@ -223,11 +326,17 @@ def cancel_jobs(name: str) -> int:
 
 
 def _jobs(name: str) -> list[str]:
-    return _ask("squeue", "--noheader", "--name", name, "--format", "%A").split()
+    return ask("squeue", "--noheader", "--name", name, "--format", "%A").split()
 
 
-def _ask(*command: str) -> str:
-    """What a command of SLURM answers."""
+def ask(*command: str) -> str:
+    """What a command of SLURM answers.
+
+    Raises
+    ------
+    StageError
+        If it is not there, fails, or does not answer within a minute.
+    """
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_ANSWER_S).stdout
     except subprocess.TimeoutExpired:

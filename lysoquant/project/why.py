@@ -12,8 +12,8 @@ from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.config import Project
 from lysoquant.layout import Layout
 from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
-from lysoquant.project.inventory import PlateLook, look_at_plate
-from lysoquant.record import Json, damaged_fields, missing_outputs, read_json
+from lysoquant.project.inventory import AGAIN, PlateLook, look_at_plate
+from lysoquant.record import Json, damaged_fields, lost_outputs, read_json
 from lysoquant.report.inputs import report_inputs, well_records
 from lysoquant.source import source_digest
 from lysoquant.vocabulary import BATCH_STAGES
@@ -200,8 +200,10 @@ def _digest(value: Any) -> str:
 
 
 def _files_changed(kind: str, old: Json, now: Mapping[str, str]) -> Iterator[str]:
+    again = [name for name in now if name in old and now[name] == f"{old[name]}{AGAIN}"]
     for verb, names in (
-        ("changed", [name for name in now if name in old and old[name] != now[name]]),
+        ("is read again, as its well had a file that could not be opened", again),
+        ("changed", [name for name in now if name in old and old[name] != now[name] and name not in again]),
         ("is new", [name for name in now if name not in old]),
         ("is gone", [name for name in old if name not in now]),
     ):
@@ -216,10 +218,10 @@ def _name(name: str) -> str:
 
 
 def _outputs_gone(layout: Layout, old: Json) -> Iterator[str]:
-    gone = missing_outputs(layout, old)
+    gone = lost_outputs(layout, old)
     if gone:
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        yield f"output missing: {gone[0]}{more}"
+        yield f"output {'of another size' if (layout.results / gone[0]).exists() else 'missing'}: {gone[0]}{more}"
     damaged = [str(field) for field in damaged_fields(old)]
     if damaged:
         yield f"field {', '.join(damaged)} could not be read from the store"

@@ -360,7 +360,7 @@ def test_unlocking_says_where_it_failed(project: Project, monkeypatch: pytest.Mo
 def test_a_run_leaves_all_that_was_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(project_run, "snakemake_command", lambda *_, **__: fake_snakemake("hello\n", 0))
     run_workflow(project)
-    assert (project.layout.logs / "snakemake.log").read_text() == "hello\n"
+    assert (project.layout.logs / "snakemake.log").read_text() == "hello\nlysoquant: Snakemake has ended\n"
 
 
 def test_on_a_terminal_the_progress_is_a_bar(

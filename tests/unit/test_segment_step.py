@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,10 @@ def test_the_network_is_called_for_full_batches_across_cells_fields_and_wells(
 
 
 def test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_the_smaller_one(
-    layout: Layout, network: Threshold, monkeypatch: pytest.MonkeyPatch
+    layout: Layout,
+    network: Threshold,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
 ) -> None:
     batches_as_on_a_gpu(monkeypatch)
     make_project(layout)
@@ -173,6 +177,9 @@ def test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_th
     assert [(well["batch_size"], well["batch_halvings"]) for well in halved["wells"].values()] == [(2, 2)] * len(WELLS)
     for well in WELLS:
         assert halved["wells"][well]["digest"] == plain["wells"][well]["digest"]
+    fault = "a batch that the GPU can't hold (simulated): it is halved, and the record says so"
+    for name, value in (("fault", fault), ("times", 2), ("lost", "nothing")):
+        record_property(name, value)
 
 
 def test_a_second_run_calls_no_network(layout: Layout, network: Threshold) -> None:

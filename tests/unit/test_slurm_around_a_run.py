@@ -23,6 +23,7 @@ from lysoquant.project.slurm import (
     plain_states,
     status_arguments,
     uses_slurm,
+    was_killed,
 )
 from lysoquant.vocabulary import BATCH_STAGES
 
@@ -115,10 +116,14 @@ def test_a_folder_that_the_executor_cannot_quote_is_refused(tmp_path: Path) -> N
 def test_only_the_log_of_a_killed_run_on_slurm_names_jobs(tmp_path: Path) -> None:
     log = tmp_path / "snakemake.log"
     assert killed_run(log) is None
+    assert not was_killed(log)
     log.write_text("Building DAG of jobs...\n")
-    mark_ended(log)
+    assert was_killed(log)
     assert killed_run(log) is None
-    assert log.read_text() == "Building DAG of jobs...\n"
+    mark_ended(log)
+    assert not was_killed(log)
+    mark_ended(log)
+    assert log.read_text().count("has ended") == 1
     log.write_text("Building DAG of jobs...\nSLURM run ID: 1f-2e\nUsing shell: /usr/bin/bash\n")
     assert killed_run(log) == "1f-2e"
     mark_ended(log)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,10 @@ def everything(project: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.mark.parametrize("option", [[], ["--dry-run"], ["--unlock"]])
 def test_a_second_run_is_told_so_and_changes_nothing(
-    copy: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+    copy: Path,
+    option: list[str],
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     # Work for every door: a new raw file, a log to be written anew, a lock to be removed.
     write_field(copy / "raw", "B05", seed=5)
@@ -183,6 +187,8 @@ def test_a_second_run_is_told_so_and_changes_nothing(
         assert everything(copy) == before
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {copy}: another run works on this project (process {os.getpid()} on ")
+    for name, value in (("fault", "a second run on the same project"), ("times", 1), ("lost", "nothing")):
+        record_property(name, value)
 
 
 def test_snakemake_holds_the_project_for_its_run(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ rule cells:
         batch=batches("cells"),
     conda:
         "../../envs/cpu.yaml"
-    threads: 4
+    threads: THREADS["cells"]
     resources:
         mem_mb=memory("cells"),
         runtime=run_time("cells"),

@@ -7,18 +7,24 @@ from snakemake.settings.types import DeploymentMethod
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
 from lysoquant.project.inventory import drop_unfinished, plan_project, prune
+from lysoquant.project.pilot import plan_pilot
 from lysoquant.project.profile import cut_by_config
-from lysoquant.project.resources import job_memory_mb, job_runtime_min
+from lysoquant.project.resources import THREADS, job_memory_mb, job_runtime_min
 from lysoquant.project.run import command_prefix
 from lysoquant.source import source_digest
 
+# Wells of a pilot (`lysoquant run --pilot`); a profile may say how many wells a job takes, and nothing else may be here.
+pilot = config.pop("pilot", None)
+
 try:
     # Jobs on a cluster trust the records that the main process has just brought up to date.
-    plan = plan_project(
-        cut_by_config(load_project(Path.cwd()), config),
-        refresh=workflow.is_main_process,
-    )
-    if workflow.is_main_process:
+    project = cut_by_config(load_project(Path.cwd()), config)
+    refresh = workflow.is_main_process
+    if pilot is None:
+        plan = plan_project(project, refresh=refresh)
+    else:
+        plan = plan_pilot(project, str(pilot), refresh=refresh)
+    if refresh:
         drop_unfinished(plan)
     MODEL_SHA256 = plan.model_sha256
 except LysoquantError as error:
@@ -36,7 +42,9 @@ if GPU and _partition is not None:
 
 with_conda = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 # Snakemake formats the prefix, so its own braces are doubled.
-shell.prefix(command_prefix(conda=with_conda).replace("{", "{{").replace("}", "}}"))
+shell.prefix(
+    command_prefix(conda=with_conda, pilot=pilot).replace("{", "{{").replace("}", "}}")
+)
 
 
 def either(names):

@@ -34,7 +34,7 @@ rule convert:
         batch=batches("convert"),
     conda:
         "../../envs/cpu.yaml"
-    threads: 4
+    threads: THREADS["convert"]
     resources:
         mem_mb=memory("convert"),
         runtime=run_time("convert"),

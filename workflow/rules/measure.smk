@@ -12,7 +12,7 @@ rule measure:
         batch=batches("measure"),
     conda:
         "../../envs/cpu.yaml"
-    threads: 8
+    threads: THREADS["measure"]
     resources:
         mem_mb=memory("measure"),
         runtime=run_time("measure"),

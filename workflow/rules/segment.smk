@@ -12,7 +12,7 @@ rule segment:
         batch=batches("segment"),
     conda:
         "../../envs/cuda.yaml" if GPU else "../../envs/cpu.yaml"
-    threads: 8
+    threads: THREADS["segment"]
     resources:
         **GPU,
         mem_mb=memory("segment"),

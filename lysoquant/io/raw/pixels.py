@@ -20,7 +20,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
-from lysoquant.errors import FieldError
+from lysoquant.errors import FieldError, UnreachedFileError
 from lysoquant.files import require_file
 from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.names import clean_label, printable
@@ -157,10 +157,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Element | None]]:
     except FieldError:
         raise
     except FileNotFoundError as error:
-        raise FieldError(f"{shown(path)}: the file is gone; copy it from the instrument again") from error
+        raise UnreachedFileError(f"{shown(path)}: the file is gone; copy it from the instrument again") from error
     except OSError as error:
+        kind = FieldError if error.errno is None else UnreachedFileError
         reason = error.strerror or _one_line(error)
-        raise FieldError(f"{shown(path)}: can't be read ({reason}); check its rights or copy it again") from error
+        raise kind(f"{shown(path)}: can't be read ({reason}); check its rights or copy it again") from error
     except Exception as error:  # a damaged file makes tifffile and its codecs raise nearly anything
         raise FieldError(
             f"{shown(path)}: not a readable TIFF ({_one_line(error)}); it is truncated or damaged: copy it again"

@@ -1,0 +1,1 @@
+"""What could spoil a run, looked at before it begins: the environment, the project, the cluster."""
