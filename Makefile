@@ -34,7 +34,7 @@ demo: setup
 	@$(BIN)/lysoquant simulate compare $(DEMO)/sim_plate $(DEMO)/project
 
 test: .venv/ready-dev check
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS)
 	$(BIN)/python -m coverage report --fail-under=90
 
 check: .venv/ready-dev

@@ -7,13 +7,14 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,8 +32,12 @@ from lysoquant.project.slurm import (
     cancel_jobs,
     check_folder,
     check_partitions,
+    explain,
     killed_run,
+    last_run,
+    lost_runs,
     mark_ended,
+    plain_states,
     status_arguments,
     uses_slurm,
     was_killed,
@@ -180,6 +185,7 @@ class Job:
 
     rule: str
     wildcards: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -189,12 +195,14 @@ class Job:
 
 @dataclass
 class Failure:
-    """A job that failed, what is said of it, its log and the cluster's own logs of it."""
+    """A job that failed, what is said of it, its log, the cluster's own logs of it and what it had asked for there."""
 
     rule: str
     log: str | None = None
     message: str | None = None
     cluster_logs: Sequence[str] = ()
+    asked: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
 
 
 @dataclass
@@ -218,6 +226,9 @@ class Follower:
     running: dict[str, Job] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     locked: bool = False
+    retried: list[Failure] = field(default_factory=list)
+    """Failures of jobs that are about to be tried again."""
+    _attempts: Counter[str] = field(default_factory=Counter)
     _job: Job | None = None
     _failure: Failure | None = None
 
@@ -227,6 +238,9 @@ class Follower:
         ("jobid", re.compile(r" {4}jobid: (\d+)$")),
         ("wildcards", re.compile(r" {4}wildcards: (.+)$")),
         ("message", re.compile(r" {4}message: (?!None$)(.+?)\.?$")),
+        ("threads", re.compile(r" {4}threads: (\d+)$")),
+        ("resources", re.compile(r" {4}resources: (.+)$")),
+        ("restart", re.compile(r"Trying to restart job (\d+)\.")),
         ("log", re.compile(r" {4}log: (.+?)(?: \(check log file.*)?$")),
         ("finish", re.compile(r"Finished jobid: (\d+)")),
         ("progress", re.compile(r"(\d+) of (\d+) steps .*done$")),
@@ -252,7 +266,9 @@ class Follower:
     def _on_jobid(self, number: str) -> str | None:
         if self._failure is not None:
             job = self.running.pop(number, None)
-            self._failure.rule = job.title if job else self._failure.rule
+            if job is not None:
+                self._failure.rule, self._failure.asked = job.title, job.asked
+            self._failure.attempt = 1 + self._attempts[self._failure.rule]
         elif self._job is not None:
             self.running[number] = self._job
             if self._job.rule in _ONCE:
@@ -264,6 +280,25 @@ class Follower:
             return None
         self._job.wildcards = dict(pair.split("=", 1) for pair in text.split(", ") if "=" in pair)
         return f"started {self._job.title}"
+
+    def _on_threads(self, number: str) -> None:
+        if self._job is not None:
+            self._job.asked["threads"] = number
+
+    def _on_resources(self, text: str) -> str | None:
+        if self._job is None:
+            return None
+        self._job.asked |= dict(pair.split("=", 1) for pair in text.split(", ") if "=" in pair)
+        attempt = 1 + self._attempts[self._job.title]
+        if attempt == 1:
+            return None
+        asked = f"{self._job.asked.get('mem_mb', '?')} MB, {self._job.asked.get('runtime', '?')} min"
+        return f"attempt {attempt} of {self._job.title} with {asked}"
+
+    def _on_restart(self, _number: str) -> None:
+        if self.failures:
+            self._attempts[self.failures[-1].rule] += 1
+            self.retried.append(self.failures[-1])
 
     def _on_message(self, text: str) -> None:
         if self._failure is not None:
@@ -325,13 +360,22 @@ class _Display:
             self._bar.close()
 
 
-def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[int] = ()) -> None:
+def follow(
+    command: Sequence[str],
+    *,
+    log: Path,
+    project: Path,
+    held: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run Snakemake, show its progress, and keep all that it says in a log.
 
     Parameters
     ----------
     held : sequence of int
         Open files that Snakemake holds too: the lock of the project.
+    environment : mapping of str to str, optional
+        Of Snakemake; this process's own by default.
 
     Raises
     ------
@@ -349,6 +393,7 @@ def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[i
             encoding="utf-8",
             errors="replace",
             pass_fds=held,
+            env=environment,
         )
     with log.open("w", encoding="utf-8") as text, started as process, _Display() as display:
         try:
@@ -357,11 +402,21 @@ def follow(command: Sequence[str], *, log: Path, project: Path, held: Sequence[i
                 text.flush()
                 tail.append(line.rstrip())
                 display.show(follower, follower.feed(line))
+                _keep_logs(follower, project)
         except BaseException:
             _stop(process)
             raise
     if process.returncode:
         raise StageError(_what_failed(follower, tail, log=log, project=project))
+
+
+def _keep_logs(follower: Follower, project: Path) -> None:
+    """Put the log of an attempt aside before the next attempt writes its own."""
+    for failure in follower.retried:
+        path = project / (failure.log or "")
+        if path.is_file():
+            shutil.copyfile(path, path.with_name(f"{path.stem}.attempt-{failure.attempt}.log"))
+    follower.retried.clear()
 
 
 @contextmanager
@@ -389,19 +444,55 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 def _what_failed(follower: Follower, tail: Sequence[str], *, log: Path, project: Path) -> str:
     if follower.locked:
-        return (
-            f"{project} is locked by another run, or by one that was killed;"
-            f" if none is running: lysoquant run {shlex.quote(str(project))} --unlock"
-        )
+        return _locked(project)
     if not follower.failures:
         return "\n".join([*filter(None, tail), f"the workflow stopped; all that it said: {log}"])
     lines: list[str] = []
     for failure in follower.failures:
         path = project / (failure.log or "")
-        said = f": {failure.message}" if failure.message else ""
-        lines += [f"{failure.rule} failed{said}; the last lines of {path}:", *_last_lines(path)]
+        ended, *asked = _how_it_ended(failure)
+        log_title = f"the last lines of {path}:"
+        lines += [ended, *asked, log_title] if asked else [f"{ended}; {log_title}"]
+        lines += _last_lines(path)
         lines += [f"the cluster's log of that job: {name}" for name in failure.cluster_logs]
     return "\n".join([*lines, f"{follower.done} of {follower.total} jobs were done; all that the run said: {log}"])
+
+
+def _how_it_ended(failure: Failure) -> list[str]:
+    what = f"{failure.rule} failed" + (f" at attempt {failure.attempt}" if failure.attempt > 1 else "")
+    if not failure.message:
+        return [what]
+    rule = failure.rule.split()[0]
+    explained = explain(failure.message, rule=rule, asked=failure.asked, logs=failure.cluster_logs)
+    if explained is None:
+        return [f"{what}: {failure.message}"]
+    return [f"{what}: {explained[0]}", *explained[1:]]
+
+
+def _locked(project: Path) -> str:
+    return (
+        f"{project} is locked by another run, or by one that was killed;"
+        f" if none is running: lysoquant run {shlex.quote(str(project))} --unlock"
+    )
+
+
+def check_unlocked(project: Path, *, log: Path) -> None:
+    """Refuse a project that a plain Snakemake holds or held when it was killed, before anything is changed.
+
+    Only for who holds the project's own lock. A lock of a killed ``lysoquant run`` is none: the run that follows
+    removes it.
+
+    Raises
+    ------
+    StageError
+        With the way out.
+    """
+    if not any((project / ".snakemake" / "locks").glob("*.lock")):
+        return
+    killed = killed_run(log)
+    ours = last_run(project) == killed if killed is not None else was_killed(log) and _has_only_locks_of(log, project)
+    if not ours:
+        raise StageError(_locked(project))
 
 
 def _last_lines(path: Path) -> list[str]:
@@ -489,6 +580,8 @@ def run_workflow(
     command = snakemake_command(
         layout.project, cores=cores, profile=profile, dry_run=dry_run, unlock=unlock, more=more, pilot=pilot
     )
+    if unlock:
+        _cancel_lost_jobs(layout.project)
     if dry_run or unlock:
         finished = subprocess.run(command, check=False, env=dict(os.environ), pass_fds=held)
         if finished.returncode:
@@ -496,13 +589,15 @@ def run_workflow(
         return
     log = layout.logs / "snakemake.log"
     folder = profile_folder(profile)
+    environment = None
     if uses_slurm(folder, more):
         check_folder(layout.project)
         command += status_arguments(folder, more)
         check_partitions(folder, more, gpu=project.config.execution.device == "cuda")
+        environment = plain_states(workflow_folder() / "slurm")
     _clear_killed_run(layout.project, log=log, profile=profile, held=held)
     try:
-        follow(command, log=log, project=layout.project, held=held)
+        follow(command, log=log, project=layout.project, held=held, environment=environment)
     finally:
         with suppress(OSError):  # on a full disk; what is wrong has been said
             mark_ended(log)
@@ -515,19 +610,28 @@ def _has_only_locks_of(log: Path, project: Path) -> bool:
 
 
 def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Sequence[int]) -> None:
-    """Cancel the jobs that a killed run left on SLURM, and remove its lock.
+    """Cancel the jobs that killed runs left on SLURM, and remove the lock of the last one.
 
-    Only a run that holds the project may do this: then the other one, and its Snakemake, are known to be dead.
+    Only a run that holds the project and found no lock of another may do this: then the other one is known to be dead.
     """
-    name = killed_run(log)
-    if name is not None:
-        said = f"{cancel_jobs(name)} of its jobs were left on SLURM"
-    elif was_killed(log) and _has_only_locks_of(log, project):
-        said = "its lock is removed"
+    killed = killed_run(log)
+    if killed is not None:
+        names = ",".join(dict.fromkeys([killed, *lost_runs(project)]))
+        said = f"{cancel_jobs(names)} of its jobs were left on SLURM"
     else:
-        return
+        _cancel_lost_jobs(project)
+        if not (was_killed(log) and _has_only_locks_of(log, project)):
+            return
+        said = "its lock is removed"
     print(f"run: the last run was killed; {said}", file=sys.stderr, flush=True)
     command = snakemake_command(project, cores=None, profile=profile, dry_run=False, unlock=True)
     finished = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=held)
     if finished.returncode:
         raise StageError(f"snakemake --unlock ended with status {finished.returncode}: {finished.stderr.strip()}")
+
+
+def _cancel_lost_jobs(project: Path) -> None:
+    """Cancel what a plain Snakemake that was killed left on SLURM; nothing where there is no SLURM."""
+    names = lost_runs(project)
+    if names and shutil.which("squeue") and (number := cancel_jobs(",".join(names))):
+        print(f"run: {number} jobs of a killed run were left on SLURM and are cancelled", file=sys.stderr, flush=True)

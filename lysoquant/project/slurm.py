@@ -1,7 +1,8 @@
-"""SLURM around a run: which arguments Snakemake needs on this cluster, and the jobs that a killed run left there."""
+"""SLURM around a run: what Snakemake needs there, jobs that a killed run left, how a failed job ended."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -22,11 +23,24 @@ _PLUGIN: Final = "snakemake_executor_plugin_slurm"
 _STATUS: Final = "slurm-status-command"
 _ATTRIBUTE: Final = re.compile(r"(\w+)=(\S*)")
 _RUN_ID: Final = re.compile(r"SLURM run ID: (\S+)")
+_COMPLETE: Final = "Complete log(s): "
+_REFUSED: Final = "cannot be locked"
 _ANSWER_S: Final = 60.0
 _GONE_S: Final = 120.0
 _POLL_S: Final = 0.5
 _LEAST_JOB_AGE_S: Final = 200
 """Without accounting: the executor asks every 180 s at the longest, and a job that SLURM forgot would never end."""
+
+_END: Final = re.compile(r"SLURM-job '(\d+)' failed.*?SLURM status is: '([\w ]+)'")
+_OVER_MEMORY: Final = re.compile(r"exceeded (?:job )?memory limit|oom.kill", re.IGNORECASE)
+_REASONS: Final[Mapping[str, tuple[str, str | None]]] = {
+    "TIMEOUT": ("over its run time", "runtime"),
+    "OUT_OF_MEMORY": ("over its memory", "mem_mb"),
+    "NODE_FAIL": ("its node went down", None),
+    "CANCELLED": ("a person or SLURM cancelled it", None),
+    "FAILED": ("its command failed", None),
+}
+"""What a state of SLURM means, and which resource to raise."""
 
 
 def uses_slurm(profile: Path, more: Sequence[str]) -> bool:
@@ -203,6 +217,90 @@ def mark_ended(log: Path) -> None:
     if was_killed(log):
         with log.open("a", encoding="utf-8") as text:
             text.write(f"{_ENDED}\n")
+
+
+def lost_runs(project: Path) -> list[str]:
+    """Names of the jobs of runs on SLURM that did not come to their end, plain Snakemake's too."""
+    names = []
+    for log in _snakemake_logs(project):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if (found := _RUN_ID.search(text)) and _COMPLETE not in text:
+            names.append(found[1])
+    return names
+
+
+def last_run(project: Path) -> str | None:
+    """Name of the jobs of the Snakemake that was started last and found no lock; None if that was not on SLURM."""
+    for log in reversed(_snakemake_logs(project)):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if _REFUSED not in text:
+            found = _RUN_ID.search(text)
+            return found[1] if found else None
+    return None
+
+
+def _snakemake_logs(project: Path) -> list[Path]:
+    """Snakemake's own logs, the oldest first: their names begin with the time."""
+    return sorted((project / ".snakemake" / "log").glob("*.snakemake.log"))
+
+
+def plain_states(folder: Path) -> dict[str, str]:
+    """Environment in which ``sacct`` gives states of one word.
+
+    Of a cancelled job it says ``CANCELLED by 1000``; version 2.8.0 of the executor does not know that state and waits
+    for the job for ever.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the ``sacct`` that goes before SLURM's.
+    """
+    environment = dict(os.environ)
+    path = os.pathsep.join(entry for entry in os.get_exec_path() if Path(entry) != folder)
+    command = shutil.which("sacct", path=path)
+    if command is not None:
+        environment |= {"LYSOQUANT_SACCT": command, "PATH": f"{folder}{os.pathsep}{path}"}
+    return environment
+
+
+def explain(message: str, *, rule: str, asked: Mapping[str, str], logs: Sequence[str]) -> list[str] | None:
+    """How a job ended on SLURM and what it had asked for, for a person; None if the message is not of a job there.
+
+    Parameters
+    ----------
+    message : str
+        What Snakemake's executor says of the job.
+    rule : str
+        Of the job.
+    asked : mapping of str to str
+        Resources by name, as Snakemake announced the job.
+    logs : sequence of str
+        Paths of SLURM's logs of the job.
+    """
+    found = _END.search(message)
+    if found is None:
+        return None
+    job, state = found[1], found[2].split()[0]
+    # Without cgroups SLURM kills a job that is over its memory and calls that FAILED or CANCELLED.
+    over_memory = any(_OVER_MEMORY.search(_text(Path(log))) for log in logs)
+    reason, resource = _REASONS["OUT_OF_MEMORY"] if over_memory else _REASONS.get(state, ("", None))
+    parts = [
+        f"{value}{unit}"
+        for name, unit in (("runtime", " min"), ("mem_mb", " MB"), ("threads", " threads"), ("gpu", " GPU"))
+        if (value := asked.get(name))
+    ]
+    parts += [f"partition {asked['slurm_partition']}"] if "slurm_partition" in asked else []
+    wanted = f"it had asked for {', '.join(parts)}"
+    if resource is not None:
+        wanted += f"; to give it more, set {resource} of {rule} under set-resources in the profile"
+    return [f"SLURM job {job} ended as {state}" + (f", {reason}" if reason else ""), wanted]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def cancel_jobs(name: str) -> int:

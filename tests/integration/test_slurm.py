@@ -9,38 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slurm_cluster import Cluster, ask, cluster_or_skip
+from on_slurm import (
+    QUICK,
+    assert_equal_tables,
+    run_command,
+    run_on_slurm,
+    slurm_command,
+    stage_processes,
+    unmeasured,
+)
+from slurm_cluster import Cluster, ask
 from tiny_project import ROOT, edit_config, make_project
 
-TABLES = ("wells.csv", "conditions.csv", "statistics.csv")
-QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+from lysoquant.project.run import workflow_folder
 
-
-def command(project: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "lysoquant.cli.main", "run", str(project), *arguments]
-
-
-def run_on_slurm(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    done = command(project, "--profile", "slurm", "--", *QUICK, *arguments)
-    return subprocess.run(done, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with cluster_or_skip("snakemake_executor_plugin_slurm", "snakemake-executor-plugin-slurm") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run to its end on this machine."""
-    project = make_project(tmp_path_factory.mktemp("local") / "p", wells=("B02", "B03"))
-    subprocess.run(command(project, "--cores", "2"), cwd=ROOT, check=True, capture_output=True)
-    return project
+Record = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +38,7 @@ def killed(cluster: Cluster, local: Path, tmp_path_factory: pytest.TempPathFacto
     """
     project = make_project(tmp_path_factory.mktemp("slurm") / 'a "plate" $HOME', wells=("B02", "B03"))
     log = project / "results" / "logs" / "snakemake.log"
-    arguments = command(project, "--profile", "slurm", "--", *QUICK)
+    arguments = slurm_command(project)
     with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         until = time.monotonic() + 300
         while "RUNNING" not in ask("squeue", "-h", "-o", "%T"):
@@ -63,7 +50,9 @@ def killed(cluster: Cluster, local: Path, tmp_path_factory: pytest.TempPathFacto
     return project, name
 
 
-def test_a_killed_run_goes_on_and_leaves_the_tables_of_a_local_one(killed: tuple[Path, str], local: Path) -> None:
+def test_a_killed_run_goes_on_and_leaves_the_tables_of_a_local_one(
+    killed: tuple[Path, str], local: Path, record_property: Record
+) -> None:
     project, name = killed
     assert ask("squeue", "-h", "--name", name).strip()
     assert list((project / ".snakemake" / "locks").glob("*.lock"))
@@ -72,9 +61,10 @@ def test_a_killed_run_goes_on_and_leaves_the_tables_of_a_local_one(killed: tuple
     assert "run: the last run was killed; 1 of its jobs were left on SLURM" in done.stderr
     assert f"JobName={name}" in ask("scontrol", "show", "job")
     assert "CANCELLED" in ask("squeue", "-h", "--states=all", "--name", name, "-o", "%T")
-    for table in TABLES:
-        path = Path("results", "tables", table)
-        assert (project / path).read_bytes() == (local / path).read_bytes(), table
+    assert_equal_tables(project, local)
+    record_property("fault", "SIGKILL of a run on SLURM while a job runs there, then a run")
+    record_property("times", "1")
+    record_property("lost", "nothing")
 
 
 def test_a_gpu_is_asked_for_on_its_partition_and_an_error_names_the_logs(
@@ -89,7 +79,45 @@ def test_a_gpu_is_asked_for_on_its_partition_and_an_error_names_the_logs(
     (job,) = [job for job in jobs if str(project) in job]
     assert "Partition=gpu" in job
     assert re.search(r"TresPerJob=gres[:/]gpu[:=]1\b", job)
-    assert re.search(r"error: segment P B02-B03 failed: SLURM-job '\d+' failed, SLURM status is: 'FAILED'", done.stderr)
+    said = r"error: segment P B02-B03 failed: SLURM job \d+ ended as FAILED, its command failed\n"
+    asked = r"error: it had asked for 19 min, 6000 MB, 8 threads, 1 GPU, partition gpu\n"
+    assert re.search(said + asked, done.stderr), done.stderr
     assert str(project / "results" / "logs" / "segment" / "P.B02-B03.log") in done.stderr
     (slurm_log,) = (project / ".snakemake" / "slurm_logs").rglob("*.log")
     assert str(slurm_log) in done.stderr
+
+
+def test_a_plain_snakemake_is_left_alone_while_it_runs_and_its_orphans_end_with_unlock(
+    cluster: Cluster, local: Path, tmp_path: Path, record_property: Record
+) -> None:
+    project = unmeasured(local, tmp_path / "p")
+    log = project / "results" / "logs" / "snakemake.log"
+    log.parent.mkdir()
+    log.write_text("what the last run said\n")
+    plain = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(project)]
+    profile = ["--workflow-profile", str(workflow_folder() / "profiles" / "slurm")]
+    options = [*profile, *QUICK, "--slurm-status-command", "squeue"]
+    with subprocess.Popen([*plain, *options], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        until = time.monotonic() + 120
+        while not (stages := stage_processes(project, "measure")):
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        for stage in stages:
+            os.kill(stage, signal.SIGSTOP)
+        refused = run_on_slurm(project)
+        assert refused.returncode == 1
+        assert "is locked by another run, or by one that was killed" in refused.stderr
+        assert log.read_text() == "what the last run said\n"
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+    assert stage_processes(project, "measure") == stages
+    unlocked = subprocess.run(run_command(project, "--unlock"), cwd=ROOT, capture_output=True, text=True, check=True)
+    # Nothing writes any more when the lock is gone.
+    assert stage_processes(project) == []
+    assert "run: 1 jobs of a killed run were left on SLURM and are cancelled" in unlocked.stderr
+    subprocess.run(run_command(project, "--cores", "2"), cwd=ROOT, check=True, capture_output=True)
+    assert_equal_tables(project, local)
+    record_property("fault", "SIGKILL of plain Snakemake while its job runs on SLURM, then --unlock and a run")
+    record_property("times", "1")
+    record_property("lost", "nothing")

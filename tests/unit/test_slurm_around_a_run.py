@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 from lysoquant.errors import InputError, StageError
 from lysoquant.project import slurm
 from lysoquant.project.resources import NEEDS, job_memory_mb, job_runtime_min
-from lysoquant.project.run import Follower, workflow_folder
+from lysoquant.project.run import Follower, check_unlocked, follow, workflow_folder
 from lysoquant.project.slurm import (
     cancel_jobs,
     check_folder,
+    explain,
     killed_run,
+    lost_runs,
     mark_ended,
+    plain_states,
     status_arguments,
     uses_slurm,
     was_killed,
@@ -182,3 +186,132 @@ def test_a_job_that_failed_twice_is_one_failure_and_one_that_then_succeeded_none
     for line in [*ERROR.splitlines()[:3], "Finished jobid: 4 (Rule: segment)"]:
         follower.feed(line)
     assert follower.failures == []
+
+
+def test_of_a_cancelled_job_sacct_says_cancelled_and_nothing_else(commands: Answers) -> None:
+    commands(sacct="echo '7|CANCELLED by 1000'; echo '8|RUNNING'; exit 3")
+    shim = workflow_folder() / "slurm"
+    environment = plain_states(shim)
+    done = subprocess.run(["sacct", "-X"], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "7|CANCELLED\n8|RUNNING\n")
+    # A job that starts a run finds SLURM's own again, and not this one twice.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", environment["PATH"])
+        assert plain_states(shim)["LYSOQUANT_SACCT"] == environment["LYSOQUANT_SACCT"]
+
+
+def test_without_sacct_nothing_stands_for_it(
+    commands: Answers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert plain_states(workflow_folder() / "slurm")["PATH"] == str(tmp_path)
+
+
+ASKED = {"runtime": "12", "mem_mb": "300", "threads": "8", "slurm_partition": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("state", "log", "ended"),
+    [
+        ("TIMEOUT", "", "TIMEOUT, over its run time"),
+        ("OUT_OF_MEMORY", "", "OUT_OF_MEMORY, over its memory"),
+        ("FAILED", "slurmstepd-n2: error: Exceeded job memory limit\n", "FAILED, over its memory"),
+        ("FAILED", "slurmstepd: error: Detected 1 oom_kill event in StepId=4.0\n", "FAILED, over its memory"),
+        ("FAILED", "srun: error: n2: task 0: Exited with exit code 1\n", "FAILED, its command failed"),
+        ("NODE_FAIL", "", "NODE_FAIL, its node went down"),
+        ("CANCELLED by 1000", "", "CANCELLED, a person or SLURM cancelled it"),
+        ("BOOT_FAIL", "", "BOOT_FAIL"),
+    ],
+)
+def test_the_end_of_a_job_is_said_in_words(state: str, log: str, ended: str, tmp_path: Path) -> None:
+    path = tmp_path / "7.log"
+    path.write_text(log)
+    message = f"SLURM-job '7' failed, SLURM status is: '{state}'. Reason: Unknown"
+    said = explain(message, rule="measure", asked=ASKED, logs=[str(path), str(tmp_path / "gone.log")])
+    assert said is not None
+    assert said[0] == f"SLURM job 7 ended as {ended}"
+    assert said[1].startswith("it had asked for 12 min, 300 MB, 8 threads, partition cpu")
+    assert ("mem_mb of measure" in said[1]) == ("memory" in ended)
+    assert ("runtime of measure" in said[1]) == (state == "TIMEOUT")
+
+
+def test_what_is_no_job_on_slurm_is_not_explained() -> None:
+    assert explain("SLURM sbatch failed. The error message was 'x'", rule="measure", asked={}, logs=[]) is None
+
+
+RETRIED = """\
+rule segment:
+    jobid: 4
+    wildcards: plate=P, batch=B02-B03
+    threads: 8
+    resources: tmpdir=<TBD>, mem_mb=6000, mem=6 GB, slurm_partition=gpu, runtime=19, gpu=1
+Error in rule segment:
+    message: SLURM-job '11' failed, SLURM status is: 'TIMEOUT'. Reason: Unknown.
+    jobid: 4
+    log: results/logs/segment/P.B02-B03.log, /p/11.log (check log file(s) for error details)
+Trying to restart job 4.
+rule segment:
+    jobid: 4
+    wildcards: plate=P, batch=B02-B03
+    threads: 8
+    resources: tmpdir=<TBD>, mem_mb=12000, mem=12 GB, slurm_partition=gpu, runtime=38, gpu=1
+Error in rule segment:
+    message: SLURM-job '12' failed, SLURM status is: 'TIMEOUT'. Reason: Unknown.
+    jobid: 4
+    log: results/logs/segment/P.B02-B03.log, /p/12.log (check log file(s) for error details)
+"""
+
+
+def test_an_attempt_leaves_its_log_and_the_last_one_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = tmp_path / "said"
+    said.write_text(RETRIED)
+    log = tmp_path / "results" / "logs" / "segment" / "P.B02-B03.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("killed in field 3\n")
+    with pytest.raises(StageError) as raised:
+        follow(["sh", "-c", f"cat '{said}'; exit 1"], log=tmp_path / "snakemake.log", project=tmp_path)
+    assert [path.name for path in log.parent.iterdir() if path != log] == ["P.B02-B03.attempt-1.log"]
+    assert log.with_suffix(".attempt-1.log").read_text() == "killed in field 3\n"
+    assert "run: attempt 2 of segment P B02-B03 with 12000 MB, 38 min\n" in capsys.readouterr().err
+    assert str(raised.value).splitlines() == [
+        "segment P B02-B03 failed at attempt 2: SLURM job 12 ended as TIMEOUT, over its run time",
+        "it had asked for 38 min, 12000 MB, 8 threads, 1 GPU, partition gpu; to give it more, set runtime of segment"
+        " under set-resources in the profile",
+        f"the last lines of {log}:",
+        "  killed in field 3",
+        "the cluster's log of that job: /p/12.log",
+        f"0 of 0 jobs were done; all that the run said: {tmp_path / 'snakemake.log'}",
+    ]
+
+
+def test_only_a_lock_of_the_killed_run_itself_may_be_removed(tmp_path: Path) -> None:
+    log = tmp_path / "results" / "logs" / "snakemake.log"
+    logs, locks = tmp_path / ".snakemake" / "log", tmp_path / ".snakemake" / "locks"
+    for folder in (log.parent, logs, locks):
+        folder.mkdir(parents=True)
+    check_unlocked(tmp_path, log=log)
+    (locks / "0.output.lock").touch()
+    # Held by a plain Snakemake, which leaves no log of ours.
+    with pytest.raises(StageError, match="is locked by another run, or by one that was killed"):
+        check_unlocked(tmp_path, log=log)
+    log.write_text("SLURM run ID: 1f-2e\n")
+    (logs / "2026-11-23T000445.5.snakemake.log").write_text("SLURM run ID: 1f-2e\n")
+    check_unlocked(tmp_path, log=log)
+    # One that found the lock and went away changes nothing; one that began its work does.
+    (logs / "2026-11-23T000545.5.snakemake.log").write_text("Error: Directory cannot be locked.\n")
+    check_unlocked(tmp_path, log=log)
+    (logs / "2026-11-23T000645.5.snakemake.log").write_text("Using shell: /usr/bin/bash\n")
+    with pytest.raises(StageError, match="--unlock"):
+        check_unlocked(tmp_path, log=log)
+
+
+def test_jobs_may_be_left_of_runs_on_slurm_that_did_not_end(tmp_path: Path) -> None:
+    assert lost_runs(tmp_path) == []
+    logs = tmp_path / ".snakemake" / "log"
+    logs.mkdir(parents=True)
+    texts = ("SLURM run ID: a\nComplete log(s): x\n", "SLURM run ID: b\n", "Building DAG of jobs...\n")
+    for number, text in enumerate(texts):
+        (logs / f"{number}.snakemake.log").write_text(text)
+    assert lost_runs(tmp_path) == ["b"]

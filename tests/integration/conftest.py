@@ -1,0 +1,36 @@
+"""A real SLURM for the tests that need one, with accounting and without."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from on_slurm import run_command
+from slurm_cluster import Cluster, cluster_or_skip
+from tiny_project import ROOT, make_project
+
+EXECUTOR = ("snakemake_executor_plugin_slurm", "snakemake-executor-plugin-slurm")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Without accounting. One cluster runs on a host at a time: a file takes this one or the next, not both."""
+    with cluster_or_skip(*EXECUTOR) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def accounting_cluster() -> Iterator[Cluster]:
+    """With accounting, as facilities have it."""
+    with cluster_or_skip(*EXECUTOR, accounting=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two wells, run to the end on this machine. Not to be changed: copy it."""
+    project = make_project(tmp_path_factory.mktemp("local") / "p", wells=("B02", "B03"))
+    subprocess.run(run_command(project, "--cores", "2"), cwd=ROOT, check=True, capture_output=True)
+    return project
