@@ -121,7 +121,7 @@ def test_a_partition_that_is_not_there_stops_a_run_before_anything_is_submitted(
     profile = profile_with(tmp_path / "profile", "slurm_partition: cpu", "slurm_partition: night")
     done = run("run", str(project), "--profile", profile)
     assert done.returncode == 2
-    assert "error: this SLURM has no partition 'night'; its partitions are cpu, gpu" in done.stderr
+    assert "error: this SLURM has no partition 'night'; its partitions are cpu, frail, gpu" in done.stderr
     assert not (project / "results" / "logs" / "snakemake.log").exists()
 
 
