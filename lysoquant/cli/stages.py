@@ -156,8 +156,13 @@ def open_project(path: Path) -> Project:
     return load_project(path.absolute())
 
 
-def open_plan(project: Project, *, pilot: str | None, refresh: bool) -> Plan:
-    """The jobs of a project, or of a pilot on some of its wells (``PLATE/WELL,...``)."""
+def open_plan(project: Project, stage: str, *, pilot: str | None, record: Path | None) -> Plan:
+    """The jobs of a project, or of a pilot on some of its wells (``PLATE/WELL,...``).
+
+    Only convert looks at the raw plate, and only where the workflow has not just done so: the other stages work after
+    it was archived.
+    """
+    refresh = stage == "convert" and record is None
     return plan_pilot(project, pilot, refresh=refresh) if pilot else plan_project(project, refresh=refresh)
 
 
@@ -192,7 +197,7 @@ def _run_jobs(
     pilot: str | None,
     cores: int,
 ) -> None:
-    plan = open_plan(project, pilot=pilot, refresh=record is None)
+    plan = open_plan(project, stage, pilot=pilot, record=record)
     project = plan.project
     jobs = list(_jobs(plan, stage, plate=plate, wells=wells, record=record))
     if stage == "convert" and record is None:
@@ -263,7 +268,7 @@ def _project_command(stage: str) -> click.Command:
     def command(*, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int = 1) -> None:
         loaded = open_project(project)
         with storage_named(loaded.layout):
-            plan = open_plan(loaded, pilot=pilot, refresh=record is None)
+            plan = open_plan(loaded, stage, pilot=pilot, record=record)
             run_project_stage(stage, project=plan.project, plan=plan, record=record, settings=settings, cores=cores)
 
     options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option, pilot_option]

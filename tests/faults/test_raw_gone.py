@@ -150,6 +150,16 @@ def test_a_whole_raw_plate_gone_before_a_run_changes_nothing(
     tell("the whole raw plate gone (its share not mounted) before a run", times=4)
 
 
+def test_stages_after_convert_need_no_raw_plate(copy: Path, undisturbed: Path, tell: Tell) -> None:
+    later = ("cells", "segment", "measure", "aggregate", "report")
+    shutil.rmtree(copy / "results" / "tables")
+    shutil.rmtree(copy / "results" / "P" / "measure")
+    with away(copy / "raw"):
+        stages(copy, *later)
+    assert results.differences(copy, undisturbed) == []
+    tell("the stages after convert, the raw plate archived", times=len(later))
+
+
 def test_a_whole_raw_plate_gone_while_convert_reads_is_not_recorded_as_failed_wells(
     fresh: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell, capsys: pytest.CaptureFixture[str]
 ) -> None:
