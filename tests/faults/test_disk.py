@@ -82,13 +82,16 @@ def test_no_more_files_is_told_from_no_more_space(
 def test_a_run_on_a_full_disk_says_so(raw_only: Path, undisturbed: Path, tmp_path: Path, tell: Tell) -> None:
     with small_disk(tmp_path / "disk", options="size=6m") as disk:
         project = Path(shutil.copytree(raw_only, disk.path / "p"))
-        # With nothing left not even the lock can be written; with more, jobs fail and can't write their logs.
-        for leave_kb in (0, 300):
+        # With nothing left not even the lock can be written; with more, the run sees beforehand that it is too little.
+        for leave_kb, told in (
+            (0, f"MB are left on the file system {disk.path}; free space there, then run again"),
+            (300, f"KB free at {project / 'results'}, roughly"),
+        ):
             disk.fill(leave_kb=leave_kb)
             done = run(project)
             assert done.returncode == 1
             assert "Traceback" not in done.stderr
-            assert f"MB are left on the file system {disk.path}; free space there, then run again" in done.stderr
+            assert told in done.stderr
             assert results.half_written(project, undisturbed) == []
         disk.free()
         for stage in STAGES:

@@ -21,11 +21,11 @@ def test_a_run_that_asks_for_a_gpu_stops_without_one(copy: Path, tell: Tell) -> 
     command = [sys.executable, "-m", "lysoquant.cli.main", "run", str(copy), "--cores", "2", "--", "--until", "segment"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "segment P B02-B03 failed" in done.stderr
-    assert "device is cuda but torch finds no GPU" in done.stderr
-    assert "set it to cpu (execution.device)" in done.stderr
-    assert "Traceback" not in done.stderr
+    # Before any job: none of the night is lost.
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "device is cuda but torch finds no GPU" in line
+    assert "set it to cpu (execution.device)" in line
     assert not list((copy / "results/P").glob("segment/*"))
     assert not list((copy / "results/P/records").glob("segment/**/*.json"))
     tell("`execution.device: cuda` on a machine without a GPU, through `lysoquant run`", times=1)

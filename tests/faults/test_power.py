@@ -69,7 +69,7 @@ def test_a_cut_table_does_not_get_past_the_stage_that_reads_it(
     tables = {
         "P/segment/B02.parquet": "measure",
         "P/measure/B02/cells.parquet": "aggregate",
-        "tables/cells.parquet": "report",
+        "tables/cells.parquet/00000-P.parquet": "report",
     }
     for name, stage in tables.items():
         path = copy / "results" / name
