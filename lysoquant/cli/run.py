@@ -20,7 +20,7 @@ from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
 from lysoquant.project.pilot import PilotWell, choose_pilot, pilot_text, plan_pilot
 from lysoquant.project.profile import cut_by_profile
-from lysoquant.project.run import check_model, check_unlocked, occupancy_table, profile_folder, run_workflow
+from lysoquant.project.run import check_model, occupancy_table, profile_folder, run_workflow
 from lysoquant.project.slurm import uses_slurm
 
 
@@ -70,8 +70,6 @@ def run(
     wells: Sequence[PilotWell] = ()
     # The lock comes first: even a dry run brings the raw records up to date.
     with _ends_when_terminated(), storage_named(loaded.layout), only_run(loaded.layout) as lock:
-        if not (dry_run or unlock):
-            check_unlocked(loaded.layout.project, log=loaded.layout.logs / "snakemake.log")
         if not unlock:
             check_model(loaded)
             # The workflow looks again when it plans; here a wrong raw plate is one line and not a workflow's message.

@@ -159,10 +159,11 @@ def open_project(path: Path) -> Project:
 def open_plan(project: Project, stage: str, *, pilot: str | None, record: Path | None) -> Plan:
     """The jobs of a project, or of a pilot on some of its wells (``PLATE/WELL,...``).
 
-    Only convert looks at the raw plate, and only where the workflow has not just done so: the other stages work after
-    it was archived.
+    Once all raw plates were looked at only convert looks again, and only where the workflow has not just done so: the
+    other stages work after a plate was archived.
     """
-    refresh = stage == "convert" and record is None
+    looked = all(any(project.layout.raw_record(plate, "").parent.glob("*.json")) for plate in project.plates)
+    refresh = record is None and (stage == "convert" or not looked)
     return plan_pilot(project, pilot, refresh=refresh) if pilot else plan_project(project, refresh=refresh)
 
 

@@ -1,8 +1,8 @@
 """One run at a time on a project, said before anything is changed.
 
-The lock is the kernel's (``flock``), held by the run and by the Snakemake that it started. It goes with the last of the
-two, however they end, so a killed run leaves nothing to remove. Snakemake's own lock, which also keeps plain
-``snakemake`` out, is left as it is.
+The lock is the kernel's (``flock``), held by the run and by the Snakemake that it started, or by a plain Snakemake. It
+goes with the last of them, however they end, so a killed run leaves nothing to remove. Snakemake's own lock stays
+behind: who holds this one knows that the other is a killed run's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ from lysoquant.record import Json, process_lives
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 """Faults of a file system that has no locks."""
 
+_HELD: Final = "LYSOQUANT_RUN_LOCK"
+"""Variable that tells a run's own Snakemake which of its open files is the lock."""
+
+_kept: list[int] = []
+"""Open lock files of a plain Snakemake: until the process ends."""
+
 
 @contextmanager
 def only_run(layout: Layout) -> Iterator[int]:
@@ -40,28 +46,57 @@ def only_run(layout: Layout) -> Iterator[int]:
     InputError
         If another run holds the project: which, on which host and since when. Nothing was changed then.
     """
+    handle = _take(layout)
+    os.environ[_HELD] = str(handle)
+    try:
+        yield handle
+    finally:
+        del os.environ[_HELD]
+        _write(handle, "")
+        os.close(handle)
+
+
+def hold_as_snakemake(layout: Layout) -> None:
+    """Hold a project until this process ends, unless the run that started it does so already.
+
+    Raises
+    ------
+    InputError
+        As :func:`only_run`.
+    """
+    held = os.environ.get(_HELD, "")
+    if not (held.isdecimal() and _is_lock(int(held), layout)):
+        _kept.append(_take(layout))
+
+
+def _is_lock(handle: int, layout: Layout) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), layout.run_lock.stat())
+    except OSError:
+        return False
+
+
+def _take(layout: Layout) -> int:
+    """Open the lock file and lock it."""
     handle = os.open(layout.run_lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(_refusal(layout, _holder(handle))) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            print(
-                f"warning: the file system of {layout.run_lock} has no locks ({error.strerror});"
-                " see to it that no other run works on this project",
-                file=sys.stderr,
-            )
-        since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-        _write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
-        try:
-            yield handle
-        finally:
-            _write(handle, "")
-    finally:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        refusal = _refusal(layout, _holder(handle))
         os.close(handle)
+        raise InputError(refusal) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            os.close(handle)
+            raise
+        print(
+            f"warning: the file system of {layout.run_lock} has no locks ({error.strerror});"
+            " see to it that no other run works on this project",
+            file=sys.stderr,
+        )
+    since = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+    _write(handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+    return handle
 
 
 def holder(layout: Layout) -> str | None:

@@ -34,13 +34,11 @@ from lysoquant.project.slurm import (
     check_partitions,
     explain,
     killed_run,
-    last_run,
     lost_runs,
     mark_ended,
     plain_states,
     status_arguments,
     uses_slurm,
-    was_killed,
 )
 from lysoquant.vocabulary import BATCH_STAGES, STAGES
 
@@ -66,7 +64,6 @@ _ONCE: Final = frozenset(STAGES) - frozenset(BATCH_STAGES)
 _TAIL_LINES: Final = 15
 _CORES_OF_A_CLUSTER: Final = "100000"
 _PATIENCE_S: Final = 5.0
-_LOCK_DELAY_S: Final = 60.0
 
 
 def workflow_folder() -> Path:
@@ -476,25 +473,6 @@ def _locked(project: Path) -> str:
     )
 
 
-def check_unlocked(project: Path, *, log: Path) -> None:
-    """Refuse a project that a plain Snakemake holds or held when it was killed, before anything is changed.
-
-    Only for who holds the project's own lock. A lock of a killed ``lysoquant run`` is none: the run that follows
-    removes it.
-
-    Raises
-    ------
-    StageError
-        With the way out.
-    """
-    if not any((project / ".snakemake" / "locks").glob("*.lock")):
-        return
-    killed = killed_run(log)
-    ours = last_run(project) == killed if killed is not None else was_killed(log) and _has_only_locks_of(log, project)
-    if not ours:
-        raise StageError(_locked(project))
-
-
 def _last_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -603,16 +581,10 @@ def run_workflow(
             mark_ended(log)
 
 
-def _has_only_locks_of(log: Path, project: Path) -> bool:
-    """Whether Snakemake's lock is of the time of that log; plain Snakemake may have been started after it."""
-    times = [path.stat().st_mtime for path in (project / ".snakemake" / "locks").glob("*.lock")]
-    return bool(times) and max(times) < log.stat().st_mtime + _LOCK_DELAY_S
-
-
 def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Sequence[int]) -> None:
-    """Cancel the jobs that killed runs left on SLURM, and remove the lock of the last one.
+    """Cancel the jobs that killed runs left on SLURM, plain Snakemake's too, and remove the lock of the last one.
 
-    Only a run that holds the project and found no lock of another may do this: then the other one is known to be dead.
+    Only a run that holds the project (:mod:`lysoquant.project.lock`) may do this: then the others are known to be dead.
     """
     killed = killed_run(log)
     if killed is not None:
@@ -620,7 +592,7 @@ def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Se
         said = f"{cancel_jobs(names)} of its jobs were left on SLURM"
     else:
         _cancel_lost_jobs(project)
-        if not (was_killed(log) and _has_only_locks_of(log, project)):
+        if not any((project / ".snakemake" / "locks").glob("*.lock")):
             return
         said = "its lock is removed"
     print(f"run: the last run was killed; {said}", file=sys.stderr, flush=True)

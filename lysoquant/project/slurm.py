@@ -24,7 +24,6 @@ _STATUS: Final = "slurm-status-command"
 _ATTRIBUTE: Final = re.compile(r"(\w+)=(\S*)")
 _RUN_ID: Final = re.compile(r"SLURM run ID: (\S+)")
 _COMPLETE: Final = "Complete log(s): "
-_REFUSED: Final = "cannot be locked"
 _ANSWER_S: Final = 60.0
 _GONE_S: Final = 120.0
 _POLL_S: Final = 0.5
@@ -227,16 +226,6 @@ def lost_runs(project: Path) -> list[str]:
         if (found := _RUN_ID.search(text)) and _COMPLETE not in text:
             names.append(found[1])
     return names
-
-
-def last_run(project: Path) -> str | None:
-    """Name of the jobs of the Snakemake that was started last and found no lock; None if that was not on SLURM."""
-    for log in reversed(_snakemake_logs(project)):
-        text = log.read_text(encoding="utf-8", errors="replace")
-        if _REFUSED not in text:
-            found = _RUN_ID.search(text)
-            return found[1] if found else None
-    return None
 
 
 def _snakemake_logs(project: Path) -> list[Path]:

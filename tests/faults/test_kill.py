@@ -18,11 +18,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import results
 from tiny_project import ROOT
 
-from lysoquant.cli.main import invoke
 from lysoquant.vocabulary import STAGES
 
 Tell = Callable[..., None]
@@ -169,19 +167,3 @@ def test_a_stage_killed_before_any_of_its_writes_leaves_nothing_half(
         f"SIGKILL of a stage before a change of a file in its results ({', '.join(told)} changes)",
         times=times * len(STAGES),
     )
-
-
-def test_a_lock_that_is_younger_than_the_killed_run_is_left(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    log = copy / "results" / "logs" / "snakemake.log"
-    log.parent.mkdir(exist_ok=True)
-    log.write_text("what a run said before it was killed\n")
-    lock = copy / ".snakemake" / "locks" / "0.output.lock"
-    lock.parent.mkdir(parents=True)
-    lock.write_text("results/records/report.json\n")
-    lock.with_name("0.input.lock").write_text("")
-    os.utime(log, (1e9, 1e9))
-    shutil.rmtree(copy / "results" / "records")
-    assert invoke(["run", str(copy)]) == 1
-    said = capfd.readouterr().err
-    assert "is locked by another run" in said
-    assert "the last run was killed" not in said

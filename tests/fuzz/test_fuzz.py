@@ -50,6 +50,7 @@ FAULTS = {
 
 EXPECTED = {
     "raw": {FAILED, HARMLESS},
+    "htd": {REFUSED, HARMLESS},
     "stores": {FAILED, HARMLESS},
     "annotated": {REFUSED, HARMLESS},
     "sheets": {REFUSED, HARMLESS},

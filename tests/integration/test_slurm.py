@@ -106,8 +106,8 @@ def test_a_plain_snakemake_is_left_alone_while_it_runs_and_its_orphans_end_with_
         for stage in stages:
             os.kill(stage, signal.SIGSTOP)
         refused = run_on_slurm(project)
-        assert refused.returncode == 1
-        assert "is locked by another run, or by one that was killed" in refused.stderr
+        assert refused.returncode == 2
+        assert f"another run works on this project (process {process.pid} on " in refused.stderr
         assert log.read_text() == "what the last run said\n"
         assert process.poll() is None
         os.killpg(process.pid, signal.SIGKILL)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from on_slurm import SLOW
 from slurm_cluster import Cluster, ask, why_not
 from tiny_project import ROOT, edit_config, make_project
 
@@ -135,6 +136,7 @@ def test_jobs_that_ask_for_more_time_than_the_partition_gives_are_a_problem(clus
         ask("scontrol", "update", "PartitionName=cpu", "MaxTime=1-0")
 
 
+@SLOW
 def test_a_pilot_runs_on_slurm_and_its_wells_are_not_done_again(cluster: Cluster, project: Path) -> None:
     done = run("run", str(project), "--profile", "slurm", "--pilot", "B02,B04", "--", *QUICK)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 from lysoquant.errors import InputError, StageError
 from lysoquant.project import slurm
 from lysoquant.project.resources import NEEDS, job_memory_mb, job_runtime_min
-from lysoquant.project.run import Follower, check_unlocked, follow, workflow_folder
+from lysoquant.project.run import Follower, follow, workflow_folder
 from lysoquant.project.slurm import (
     cancel_jobs,
     check_folder,
@@ -284,27 +284,6 @@ def test_an_attempt_leaves_its_log_and_the_last_one_is_explained(
         "the cluster's log of that job: /p/12.log",
         f"0 of 0 jobs were done; all that the run said: {tmp_path / 'snakemake.log'}",
     ]
-
-
-def test_only_a_lock_of_the_killed_run_itself_may_be_removed(tmp_path: Path) -> None:
-    log = tmp_path / "results" / "logs" / "snakemake.log"
-    logs, locks = tmp_path / ".snakemake" / "log", tmp_path / ".snakemake" / "locks"
-    for folder in (log.parent, logs, locks):
-        folder.mkdir(parents=True)
-    check_unlocked(tmp_path, log=log)
-    (locks / "0.output.lock").touch()
-    # Held by a plain Snakemake, which leaves no log of ours.
-    with pytest.raises(StageError, match="is locked by another run, or by one that was killed"):
-        check_unlocked(tmp_path, log=log)
-    log.write_text("SLURM run ID: 1f-2e\n")
-    (logs / "2026-11-23T000445.5.snakemake.log").write_text("SLURM run ID: 1f-2e\n")
-    check_unlocked(tmp_path, log=log)
-    # One that found the lock and went away changes nothing; one that began its work does.
-    (logs / "2026-11-23T000545.5.snakemake.log").write_text("Error: Directory cannot be locked.\n")
-    check_unlocked(tmp_path, log=log)
-    (logs / "2026-11-23T000645.5.snakemake.log").write_text("Using shell: /usr/bin/bash\n")
-    with pytest.raises(StageError, match="--unlock"):
-        check_unlocked(tmp_path, log=log)
 
 
 def test_jobs_may_be_left_of_runs_on_slurm_that_did_not_end(tmp_path: Path) -> None:

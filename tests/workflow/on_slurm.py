@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from slurm_cluster import ask
 from tiny_project import ROOT
 
+SLOW = pytest.mark.skipif(
+    os.environ.get("LYSOQUANT_SLOW") != "1", reason="minutes of waiting: `make reliability` does it"
+)
 TABLES = ("wells.csv", "conditions.csv", "statistics.csv")
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
 

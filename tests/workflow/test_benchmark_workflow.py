@@ -30,7 +30,7 @@ def test_a_dry_run_of_384_wells_has_164_jobs(plate: Path) -> None:
     # The plate's metadata, 384 / 8 batches of convert and of cells, 384 / 12 of segment and of measure, aggregate,
     # report and the target.
     assert cost.jobs == 1 + 48 + 48 + 32 + 32 + 3
-    assert cost.peak_mb < 1024
+    # Not its memory: a process starts with that of the one that starts it, and pytest's is large.
     assert cost.seconds > 0
     assert cost.cpu_seconds > 0
 

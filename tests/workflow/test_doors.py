@@ -224,18 +224,32 @@ def test_a_dry_run_shows_jobs_and_does_none(tmp_path: Path) -> None:
     assert not (project / "results" / "P" / "P.zarr").exists()
 
 
-def test_a_stale_lock_is_one_line_and_unlock_removes_it(copy: Path) -> None:
+def test_the_lock_of_a_killed_snakemake_is_removed_by_the_next_run(copy: Path) -> None:
     locks = copy / ".snakemake" / "locks"
     locks.mkdir(parents=True)
     (locks / "0.output.lock").write_text("results/records/report.json\n")
     (locks / "0.input.lock").write_text("")
     shutil.rmtree(copy / "results" / "records")
     done = lysoquant("run", str(copy), "--cores", "2")
-    assert done.returncode == 1
-    assert "is locked by another run" in done.stderr
-    assert "--unlock" in done.stderr
-    assert lysoquant("run", str(copy), "--unlock").returncode == 0
+    assert done.returncode == 0, done.stderr
+    assert "run: the last run was killed; its lock is removed" in done.stderr
     assert not list(locks.glob("*.lock"))
+
+
+def test_plain_snakemake_holds_the_project_too(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p")
+    plain = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(project)]
+    with subprocess.Popen([*plain, "--cores", "2"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stderr or () if "rule convert:" in line)
+        done = lysoquant("run", str(project), "--cores", "2")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"(process {process.pid} on " in done.stderr
+        assert not (project / "results" / "logs" / "snakemake.log").exists()
+        second = subprocess.run([*plain, "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert second.returncode == 1
+        assert f"(process {process.pid} on " in second.stdout + second.stderr
+        process.kill()
+    assert lysoquant("run", str(project), "--cores", "2").returncode == 0
 
 
 def test_a_model_that_does_not_fit_is_refused_before_any_job(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

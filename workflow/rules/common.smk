@@ -7,6 +7,7 @@ from snakemake.settings.types import DeploymentMethod
 from lysoquant.config import load_project
 from lysoquant.errors import LysoquantError
 from lysoquant.project.inventory import drop_unfinished, plan_project, prune
+from lysoquant.project.lock import hold_as_snakemake
 from lysoquant.project.pilot import plan_pilot
 from lysoquant.project.profile import cut_by_config
 from lysoquant.project.resources import THREADS, job_memory_mb, job_runtime_min
@@ -20,6 +21,8 @@ try:
     # Jobs on a cluster trust the records that the main process has just brought up to date.
     project = cut_by_config(load_project(Path.cwd()), config)
     refresh = workflow.is_main_process
+    if refresh:
+        hold_as_snakemake(project.layout)
     if pilot is None:
         plan = plan_project(project, refresh=refresh)
     else:
