@@ -56,6 +56,15 @@ def only_run(layout: Layout) -> Iterator[int]:
         os.close(handle)
 
 
+def is_certain(handle: int) -> bool:
+    """Whether who has this open lock file can be sure that no other run lives: not on a file system without locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def hold_as_snakemake(layout: Layout) -> None:
     """Hold a project until this process ends, unless the run that started it does so already.
 

@@ -27,6 +27,7 @@ import lysoquant
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
+from lysoquant.project.lock import is_certain
 from lysoquant.project.profile import profile_settings
 from lysoquant.project.slurm import (
     cancel_jobs,
@@ -592,7 +593,7 @@ def _clear_killed_run(project: Path, *, log: Path, profile: str | None, held: Se
         said = f"{cancel_jobs(names)} of its jobs were left on SLURM"
     else:
         _cancel_lost_jobs(project)
-        if not any((project / ".snakemake" / "locks").glob("*.lock")):
+        if not (any((project / ".snakemake" / "locks").glob("*.lock")) and all(map(is_certain, held))):
             return
         said = "its lock is removed"
     print(f"run: the last run was killed; {said}", file=sys.stderr, flush=True)
