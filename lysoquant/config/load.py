@@ -171,7 +171,9 @@ class Project:
                 if not isinstance(place.get(key), dict):
                     place[key] = {}
                 place = place[key]
-            place[keys[-1]] = parse_yaml(entry, name=f"--set {shown(text)}").value
+            # No setting is a mapping: what begins with a brace is a template of file names.
+            is_template = entry.lstrip().startswith("{")
+            place[keys[-1]] = entry.strip() if is_template else parse_yaml(entry, name=f"--set {shown(text)}").value
         return replace(self, config=_validated(value, name="--set", lines={}))
 
     def _source(self, plate: str | None) -> PlateSource:

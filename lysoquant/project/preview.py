@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PANEL_PX: Final = 1000
 """A panel's longer edge: small fields are enlarged, large ones brought down."""
 _DPI: Final = 100
-_CAPTION_CHARACTERS: Final = 130
+_CAPTION_CHARACTERS: Final = 240
 _TITLE_IN: Final = 0.4
 _LINE_IN: Final = 0.18
 _MARGIN_IN: Final = 0.1
@@ -144,7 +144,10 @@ def preview_cells(
     previews = [_preview(project, plate, well, field, settings) for plate, well in wells]
     name = "_".join(preview.where.replace("/", "_") for preview in previews)
     path = output or project.layout.results / "preview" / f"cells_{name[:150]}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, FileNotFoundError) as error:
+        raise InputError(f"--output {path}: {error.strerror}; give a file in a folder that can be made") from None
     _draw(path, previews, _caption(settings, given, previews))
     return previews, path
 
@@ -202,9 +205,9 @@ def _stretched(plane: NDArray[Any]) -> NDArray[np.float32]:
 def _caption(settings: CellsSettings, given: Sequence[str], previews: Sequence[Preview]) -> str:
     """The doubts, and the settings that made the picture; those that are tried here are marked."""
     tried = {text.partition("=")[0].strip() for text in given}
-    used = {f"cells.{key}": value for key, value in settings.params.model_dump(mode="json").items()}
+    used = {f"cells.{key}": value for key, value in settings.params.model_dump(mode="json").items() if value != ""}
     if settings.params.method != "watershed":
-        used = {key: used[key] for key in ("cells.method", "cells.path") if used[key]}
+        used = {key: used[key] for key in ("cells.method", "cells.path") if key in used}
     roles = {f"channels.{role}": label for role, label in settings.channels.by_role().items()}
     words = [f"{key}={value}{' (tried)' * (key in tried)}" for key, value in (used | roles).items()]
     told = [f"{preview.where}: {doubt}" for preview in previews for doubt in preview.found.doubts]
