@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.cells.params import CellsParams, CellsSettings
+from lysoquant.cells.find import find_in_field, require_nucleus
+from lysoquant.cells.params import CellsSettings
 from lysoquant.cells.template import fill_template, outline_digests
-from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um
 from lysoquant.errors import DamagedFieldError, FieldError, InputError
-from lysoquant.io.rois import read_cell_rois, read_label_image
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import (
@@ -29,14 +28,6 @@ from lysoquant.record import (
 from lysoquant.vocabulary import CELLS, FAILED, FLAGGED, OK
 
 Labels = npt.NDArray[np.uint32]
-
-_NO_CELLS = {
-    "watershed": "no nucleus with a cell around it stands out; look at the nucleus channel and at "
-    "`cells.nucleus_diameter_um`, `cells.min_nucleus_area_um2` and `cells.min_cell_area_um2`",
-    "rois": "no ROI encloses a pixel of the image; draw the ROIs on this field at full size",
-    "labels": "the label image is all background; check the file",
-    "field": "the field has no pixels; convert it again",
-}
 
 
 def run(
@@ -74,11 +65,7 @@ def run(
         If there is no store.
     """
     params = settings.params
-    if params.method == "watershed" and settings.channels.nucleus is None:
-        raise InputError(
-            "cells.method 'watershed' needs a nucleus channel and channels.nucleus is empty; name the channel, or set "
-            "cells.method to 'rois' (ImageJ ROIs), 'labels' (label images) or 'field' (the field is one cell)"
-        )
+    require_nucleus(settings)
     upstream = require_wells(layout, plate, "convert", wells)
     store = PlateStore.open(layout.plate_store(plate))
     by_file = params.method in ("rois", "labels")
@@ -151,70 +138,21 @@ def _do_field(
         # convert's own report says why; the label image is there so that the plate stays whole for viewers.
         return empty, field_report(index, n_cells=0, n_border_cells=0)
     try:
-        labels, reasons = _find(field, settings, path)
+        found = find_in_field(field, settings, path)
     except FieldError as error:
         return empty, _failed(index, error, settings, where=where)
-    n_cells = len(np.unique(labels[labels > 0]))
-    if not n_cells:
-        reasons = [*reasons, f"no cells found: {_NO_CELLS[settings.params.method]}"]
-    status = FLAGGED if reasons else OK
-    return labels, field_report(
-        index, status=status, reasons=reasons, n_cells=n_cells, n_border_cells=_n_at_border(labels)
+    return found.cells, field_report(
+        index,
+        status=FLAGGED if found.doubts else OK,
+        reasons=found.doubts,
+        n_cells=found.n_cells,
+        n_border_cells=_n_at_border(found.cells),
     )
 
 
 def _failed(index: int, error: FieldError, settings: CellsSettings, *, where: str) -> Json:
     report = failed_field(index, error, on_bad_field=settings.on_bad_field, where=where)
     return report | {"n_cells": 0, "n_border_cells": 0}
-
-
-def _find(field: FieldStore, settings: CellsSettings, path: Path | None) -> tuple[Labels, list[str]]:
-    if path is not None:
-        if not path.is_file():
-            raise FieldError(
-                f"no cell outlines at {path}; put the file there, correct cells.path or choose another cells.method"
-            )
-        read = read_cell_rois if settings.params.method == "rois" else read_label_image
-        return read(path, shape=field.shape)
-    if settings.params.method == "field":
-        return np.ones(field.shape, np.uint32), []
-    return _watershed(field, settings)
-
-
-def _watershed(field: FieldStore, settings: CellsSettings) -> tuple[Labels, list[str]]:
-    params, channels = settings.params, settings.channels.by_role()
-    pixel_size_um = field.pixel_size_um
-    if not pixel_size_um > 0:
-        raise FieldError(f"field {field.name} has no pixel size; give `pixel_size_um` in plates.tsv and convert again")
-    nuclei = find_nuclei(
-        field.read(channels["nucleus"]),
-        pixel_size_um=pixel_size_um,
-        diameter_um=params.nucleus_diameter_um,
-        min_area_um2=params.min_nucleus_area_um2,
-    )
-    roles = ("lysosome", "cargo") if params.boundary == "both" else (params.boundary,)
-    cells = find_cells(
-        nuclei,
-        boundary_signal(channels=[field.read(channels[role]) for role in roles]),
-        pixel_size_um=pixel_size_um,
-        min_cell_area_um2=params.min_cell_area_um2,
-        max_radius_um=params.max_radius_um,
-        beyond_border=params.beyond_border,
-    )
-    return cells, _doubts(nuclei, params, pixel_size_um)
-
-
-def _doubts(nuclei: Labels, params: CellsParams, pixel_size_um: float) -> list[str]:
-    """Nuclei of an unlikely size are the one sign within an image that its pixel size is wrong."""
-    diameter_um = median_diameter_um(nuclei, pixel_size_um=pixel_size_um)
-    ratio = diameter_um / params.nucleus_diameter_um
-    if not (ratio > params.nucleus_diameter_factor or ratio < 1 / params.nucleus_diameter_factor):
-        return []
-    return [
-        f"nuclei have a median diameter of {diameter_um:.1f} um, cells.nucleus_diameter_um says "
-        f"{params.nucleus_diameter_um:g}: the pixel size of {pixel_size_um:.4g} um may be wrong; if so set "
-        "pixel_size_um in plates.tsv, else correct cells.nucleus_diameter_um"
-    ]
 
 
 def _n_at_border(labels: Labels) -> int:

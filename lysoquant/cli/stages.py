@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from lysoquant.cli.preview import preview_options, show_preview
 from lysoquant.cli.storage import storage_named
 from lysoquant.config import Project, load_project, parse_settings
 from lysoquant.errors import InputError
@@ -238,9 +239,19 @@ def _batch_command(stage: str) -> click.Command:
         pilot: str | None,
         cores: int,
         plate_metadata: bool = False,
+        preview: str | None = None,
+        **of_preview: Any,
     ) -> None:
         loaded = open_project(project)
         with storage_named(loaded.layout):
+            if stage == "cells" and show_preview(
+                loaded,
+                preview,
+                others={"--wells": wells, "--settings": settings, "--record": record, "--pilot": pilot},
+                plate=plate,
+                **of_preview,
+            ):
+                return
             if plate_metadata:
                 if plate is None:
                     raise InputError("--plate-metadata needs --plate")
@@ -262,6 +273,8 @@ def _batch_command(stage: str) -> click.Command:
     if stage == "convert":
         help_text = "Write only the metadata of --plate and its wells, which must be there before the first pixel."
         options.append(click.option("--plate-metadata", is_flag=True, help=help_text))
+    if stage == "cells":
+        options += preview_options
     return _command(stage, command, options, _BATCH_HELP)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -138,6 +138,43 @@ class Project:
             raise ConfigError("\n".join(fault_lines(error, model=WellsPerJob, value=value, name=name))) from None
         cut = execution.model_copy(update={"wells_per_job": wells_per_job})
         return replace(self, config=self.config.model_copy(update={"execution": cut}))
+
+    def with_settings(self, given: Sequence[str], *, sections: Collection[str]) -> Project:
+        """The same project with some settings changed, as a person tries them on the command line.
+
+        Parameters
+        ----------
+        given : sequence of str
+            ``KEY=VALUE`` each, such as ``cells.max_radius_um=25``; values as in ``config.yaml``.
+        sections : collection of str
+            Sections that may be changed.
+
+        Raises
+        ------
+        ConfigError
+            If one is not of this form, of another section, unknown or wrong; one line each problem.
+        """
+        if not given:
+            return self
+        value = self.config.model_dump(mode="json")
+        for text in given:
+            dotted, sign, entry = text.partition("=")
+            section, *keys = dotted.strip().split(".")
+            if not (sign and keys and all(keys)):
+                raise ConfigError(f"--set {shown(text)}: expected KEY=VALUE such as cells.max_radius_um=25")
+            if section not in sections:
+                raise ConfigError(
+                    f"--set {shown(text)}: {shown(section)} has no part in it; expected a setting of {one_of(sections)}"
+                )
+            place = value[section]
+            for key in keys[:-1]:
+                if not isinstance(place.get(key), dict):
+                    place[key] = {}
+                place = place[key]
+            # No setting is a mapping: what begins with a brace is a template of file names.
+            is_template = entry.lstrip().startswith("{")
+            place[keys[-1]] = entry.strip() if is_template else parse_yaml(entry, name=f"--set {shown(text)}").value
+        return replace(self, config=_validated(value, name="--set", lines={}))
 
     def _source(self, plate: str | None) -> PlateSource:
         if plate is None or plate not in self.plates:

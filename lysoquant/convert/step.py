@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.convert.checks import field_pixel_size_um, stack_planes
+from lysoquant.convert.assemble import assemble
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
-from lysoquant.convert.stack import lumen_score, max_projection
 from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
@@ -257,48 +256,20 @@ class _Batch:
         if position.problems:
             kind = UnreachedFileError if self._has_lost_files(well) else FieldError
             raise kind("; ".join(position.problems))
-        ordered = {channel: position.planes[channel] for channel in self.described.channels}
-        if position.reduction == "sharpest":
-            ordered = self._sharpest(ordered, files)
-        planes = stack_planes(
-            {channel: max_projection(map(files.plane, stack.values())) for channel, stack in ordered.items()}
-        )
-        # By path: files of different channels may have the same name in different folders.
-        source = self.layout.project / self.settings.source.path
-        size = field_pixel_size_um(
-            configured=self.settings.source.pixel_size_um,
-            in_files={
-                relative(plane.path, source): files.pixel_size_um(plane.path)
-                for stack in ordered.values()
-                for plane in stack.values()
-            },
-            in_plate=self.described.pixel_size_um,
+        planes, size, stacks = assemble(
+            position,
+            self.described,
+            self.settings,
+            source=self.layout.project / self.settings.source.path,
+            read_plane=files.plane,
+            file_pixel_size_um=files.pixel_size_um,
         )
         return _Image(
             planes=planes,
             pixel_size_um=size,
             report=_judge(index, planes, size, self.settings.params),
-            z={channel: list(stack) for channel, stack in ordered.items()},
+            z={channel: list(stack) for channel, stack in stacks.items()},
         )
-
-    def _sharpest(self, stacks: Mapping[str, Mapping[int, Plane]], files: _Files) -> dict[str, Mapping[int, Plane]]:
-        """The same plane of every channel that has several: the sharpest of the lysosome channel."""
-        lysosome = self.settings.lysosome or ""
-        if lysosome not in stacks:
-            raise FieldError(f"no channel {lysosome!r} to choose the sharpest plane by; correct channels.lysosome")
-        deep = {channel: stack for channel, stack in stacks.items() if len(stack) > 1}
-        if not deep:
-            return dict(stacks)
-        if lysosome not in deep:
-            raise FieldError(
-                f"channel {lysosome!r} has a single Z plane, which can't tell the sharpest of {next(iter(deep))!r};"
-                " set convert.z to max or to a plane number"
-            )
-        common = [number for number in stacks[lysosome] if all(number in stack for stack in deep.values())]
-        if not common:
-            raise FieldError("no Z plane was acquired in every channel; set convert.z to max")
-        best = max(common, key=lambda number: lumen_score(files.plane(stacks[lysosome][number])))
-        return {channel: {best: stack[best]} if channel in deep else stack for channel, stack in stacks.items()}
 
     def _write(self, target: FieldStore, position: Field, image: _Image) -> None:
         params = self.settings.params

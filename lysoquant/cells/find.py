@@ -1,0 +1,153 @@
+"""The cells of one field, by the method of the settings; nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lysoquant.cells.params import CellsParams, CellsSettings
+from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um
+from lysoquant.errors import FieldError, InputError
+from lysoquant.io.rois import read_cell_rois, read_label_image
+
+Labels = npt.NDArray[np.uint32]
+
+_NO_CELLS: Final = {
+    "watershed": "no nucleus with a cell around it stands out; look at the nucleus channel and at "
+    "`cells.nucleus_diameter_um`, `cells.min_nucleus_area_um2` and `cells.min_cell_area_um2`",
+    "rois": "no ROI encloses a pixel of the image; draw the ROIs on this field at full size",
+    "labels": "the label image is all background; check the file",
+    "field": "the field has no pixels; convert it again",
+}
+
+
+class FieldImage(Protocol):
+    """What is needed of a field: a :class:`lysoquant.io.store.FieldStore`, or a field that is not converted yet."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def pixel_size_um(self) -> float: ...
+
+    def read(self, channel: str) -> npt.NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in a field.
+
+    Attributes
+    ----------
+    cells : (Y, X) array of uint32
+        0 background, else the cell's number.
+    nuclei : (Y, X) array of uint32 or None
+        Label image of the nuclei that the cells were grown from; None where the method knows no nuclei.
+    doubts : list of str
+        Why a person should look at the field.
+    """
+
+    cells: Labels
+    nuclei: Labels | None
+    doubts: list[str]
+
+    @property
+    def n_cells(self) -> int:
+        return len(np.unique(self.cells[self.cells > 0]))
+
+
+def require_nucleus(settings: CellsSettings) -> None:
+    """Refuse a method that needs nuclei where no channel shows them.
+
+    Raises
+    ------
+    InputError
+        With the other methods.
+    """
+    if settings.params.method == "watershed" and settings.channels.nucleus is None:
+        raise InputError(
+            "cells.method 'watershed' needs a nucleus channel and channels.nucleus is empty; name the channel, or set "
+            "cells.method to 'rois' (ImageJ ROIs), 'labels' (label images) or 'field' (the field is one cell)"
+        )
+
+
+def boundary_roles(params: CellsParams) -> tuple[str, ...]:
+    """Roles of the channels whose signal bounds the cells."""
+    return ("lysosome", "cargo") if params.boundary == "both" else (params.boundary,)
+
+
+def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None) -> Found:
+    """Find the cells of a field.
+
+    Parameters
+    ----------
+    field : FieldImage
+        The field.
+    settings : CellsSettings
+        Method, its parameters and channel roles.
+    path : pathlib.Path or None
+        The field's outline file, for the methods ``rois`` and ``labels``.
+
+    Raises
+    ------
+    FieldError
+        If the outline file, a channel or the pixel size is not there, or can't be used.
+    """
+    nuclei: Labels | None = None
+    if path is not None:
+        if not path.is_file():
+            raise FieldError(
+                f"no cell outlines at {path}; put the file there, correct cells.path or choose another cells.method"
+            )
+        read = read_cell_rois if settings.params.method == "rois" else read_label_image
+        cells, doubts = read(path, shape=field.shape)
+    elif settings.params.method == "field":
+        cells, doubts = np.ones(field.shape, np.uint32), []
+    else:
+        nuclei, cells, doubts = _watershed(field, settings)
+    found = Found(cells, nuclei, list(doubts))
+    if not found.n_cells:
+        found.doubts.append(f"no cells found: {_NO_CELLS[settings.params.method]}")
+    return found
+
+
+def _watershed(field: FieldImage, settings: CellsSettings) -> tuple[Labels, Labels, list[str]]:
+    params, channels = settings.params, settings.channels.by_role()
+    pixel_size_um = field.pixel_size_um
+    if not pixel_size_um > 0:
+        raise FieldError(f"field {field.name} has no pixel size; give `pixel_size_um` in plates.tsv and convert again")
+    nuclei = find_nuclei(
+        field.read(channels["nucleus"]),
+        pixel_size_um=pixel_size_um,
+        diameter_um=params.nucleus_diameter_um,
+        min_area_um2=params.min_nucleus_area_um2,
+    )
+    cells = find_cells(
+        nuclei,
+        boundary_signal(channels=[field.read(channels[role]) for role in boundary_roles(params)]),
+        pixel_size_um=pixel_size_um,
+        min_cell_area_um2=params.min_cell_area_um2,
+        max_radius_um=params.max_radius_um,
+        beyond_border=params.beyond_border,
+    )
+    return nuclei, cells, _doubts(nuclei, params, pixel_size_um)
+
+
+def _doubts(nuclei: Labels, params: CellsParams, pixel_size_um: float) -> list[str]:
+    """Nuclei of an unlikely size are the one sign within an image that its pixel size is wrong."""
+    diameter_um = median_diameter_um(nuclei, pixel_size_um=pixel_size_um)
+    ratio = diameter_um / params.nucleus_diameter_um
+    if not (ratio > params.nucleus_diameter_factor or ratio < 1 / params.nucleus_diameter_factor):
+        return []
+    return [
+        f"nuclei have a median diameter of {diameter_um:.1f} um, cells.nucleus_diameter_um says "
+        f"{params.nucleus_diameter_um:g}: the pixel size of {pixel_size_um:.4g} um may be wrong; if so set "
+        "pixel_size_um in plates.tsv, else correct cells.nucleus_diameter_um"
+    ]
