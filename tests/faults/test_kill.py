@@ -120,9 +120,11 @@ def test_a_killed_run_goes_on_to_the_same_results(
             time.sleep(chance.uniform(0, LONGEST_S))
             hit[run.kill()] += 1
             assert results.half_written(project, undisturbed) == []
+        # The last kill may come after Snakemake's own end.
+        left = any((project / ".snakemake" / "locks").glob("*.lock"))
         run = Run(project)
         assert run.end() == 0, "\n".join(run.lines)
-        assert "run: the last run was killed; its lock is removed" in run.lines
+        assert ("run: the last run was killed; its lock is removed" in run.lines) == left
         assert results.differences(project, undisturbed) == []
         shutil.rmtree(project)
     assert sum(hit.values()) == KILLS
