@@ -35,7 +35,7 @@ _SHARPNESS: Final = 2.0
 """A nucleus is at least so many times higher than the ring around it."""
 _SIGNAL_SMOOTHING_UM: Final = 1.0
 """Fills the gaps between vesicles and between tubules of the reticulum."""
-_BACKGROUND_UM: Final = 120.0
+_BACKGROUND_UM: Final = 60.0
 """A window this wide holds some background, or in a confluent field a nucleus, whose signal is as low."""
 _SIGNAL_TO_NOISE: Final = 8.0
 """Over the lowest values around, not over their mean."""
@@ -195,7 +195,7 @@ def find_cells(
         return np.zeros(nuclei.shape, np.uint32)
     raw = coarsen(image=boundary, factor=factor)
     smooth, noise = _smooth(raw, sigma=_SIGNAL_SMOOTHING_UM / work_um)
-    background = _background(smooth, window=max(_BACKGROUND_UM, 4 * max_radius_um) / work_um)
+    background = _background(smooth, window=max(_BACKGROUND_UM, 2 * max_radius_um) / work_um)
     floor = _SIGNAL_TO_NOISE * noise
     if beyond_border:
         wide = ndimage.gaussian_filter(raw, _WIDE_SMOOTHING_UM / work_um, mode="nearest") - background
