@@ -38,7 +38,7 @@ class PlateSource(Params):
     """The raw plate's folder (or one image file), absolute or relative to the project."""
     format: RawFormat
     """imagexpress: MetaXpress export or database folder; harmony: Opera Phenix, Operetta; cellvoyager: Yokogawa CV7000,
-    CV8000; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
+    CV8000; ome-zarr: an OME-Zarr plate; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
     pattern: str | None = None
     """tiff only: regular expression on file names with groups well (or row and column), field, channel, z, time."""
     pixel_size_um: Annotated[float, Field(gt=0)] | None = None

@@ -22,6 +22,7 @@ from lysoquant.convert.describe import describe_plate, description_digest, posit
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
 from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
+from lysoquant.files import size_and_time
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
 from lysoquant.io.store import FieldStore, PlateStore
@@ -30,7 +31,7 @@ from lysoquant.record import (
     Json,
     WellOutcome,
     digest_array,
-    digest_file,
+    digest_image_file,
     digest_json,
     failed_field,
     field_report,
@@ -315,15 +316,10 @@ class _Identities:
         name = self._layout.relative(path)
         with self._locks[name]:
             try:
-                status = path.stat()
+                size, mtime_ns = size_and_time(path)
                 known = self._known.get(name)
-                if known is None or [known["size"], known["mtime_ns"]] != [status.st_size, status.st_mtime_ns]:
-                    known = {
-                        "path": name,
-                        "size": status.st_size,
-                        "mtime_ns": status.st_mtime_ns,
-                        "sha256": digest_file(path),
-                    }
+                if known is None or [known["size"], known["mtime_ns"]] != [size, mtime_ns]:
+                    known = {"path": name, "size": size, "mtime_ns": mtime_ns, "sha256": digest_image_file(path)}
                     self._known[name] = known
             except OSError:  # the reader says what is wrong with it
                 return None
