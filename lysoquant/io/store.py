@@ -384,6 +384,24 @@ class FieldStore:
         names = _ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels")
         return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
+    def write_table_group(self, name: str, attributes: Json) -> Path:
+        """Write the group of a table of the field; its file goes into the folder that is returned.
+
+        Tables stand in no specification of NGFF: other readers pass them over.
+        """
+        folder = self.path / "tables" / name
+        _write_attributes(folder, self.ngff_version, attributes)
+        return folder
+
+    def list_tables(self, names: Sequence[str]) -> None:
+        """Say which tables the field has, once they are there."""
+        _write_attributes(self.path / "tables", self.ngff_version, {"tables": list(names)})
+
+    def remove_tables(self) -> None:
+        """Remove all tables of the field."""
+        if (self.path / "tables").exists():
+            shutil.rmtree(self.path / "tables")
+
     def _list_label(self, name: str) -> None:
         names = {*self.labels, name}
         ordered = [label for label in LABELS if label in names] + sorted(names.difference(LABELS))
@@ -516,11 +534,16 @@ def _ome(attributes: Json, ngff_version: NgffVersion) -> Json:
 def _write_group(folder: Path, ngff_version: NgffVersion, ome: Json, own: Json | None = None) -> None:
     """Write a group's metadata; the file of :data:`_METADATA` comes last, since it says that the group is whole."""
     ours = {} if own is None else {_OWN: own}
+    if ngff_version == "0.5" and ome:
+        ome = {"ome": {"version": ngff_version, **ome}}
+    _write_attributes(folder, ngff_version, {**ome, **ours})
+
+
+def _write_attributes(folder: Path, ngff_version: NgffVersion, attributes: Json) -> None:
     if ngff_version == "0.4":
         _write_if_changed(folder / ".zgroup", {"zarr_format": 2})
-        _write_if_changed(folder / ".zattrs", {**ome, **ours})
+        _write_if_changed(folder / ".zattrs", attributes)
     else:
-        attributes = {"ome": {"version": ngff_version, **ome}, **ours} if ome else ours
         _write_if_changed(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 
