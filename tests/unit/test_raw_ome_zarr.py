@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ import zarr
 
 from lysoquant.convert.params import ConvertParams, ConvertSettings, PlateSource
 from lysoquant.convert.step import run, write_plate
-from lysoquant.errors import FieldError, PlateError
+from lysoquant.errors import DamagedFieldError, FieldError, PlateError
 from lysoquant.files import size_and_time
 from lysoquant.io import raw
 from lysoquant.io.raw.ome_zarr import read_zarr_plane
-from lysoquant.io.store import PlateStore
+from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 
 VERSIONS = ("0.4", "0.5")
@@ -27,8 +28,8 @@ LENGTHS = {"t": 2, "c": 2, "z": 3, "y": 40, "x": 56}
 METADATA = {"0.4": ".zattrs", "0.5": "zarr.json"}
 
 
-def values(axes: str, seed: int = 0) -> np.ndarray:
-    shape = [LENGTHS[axis] for axis in axes]
+def values(axes: str, seed: int = 0, **lengths: int) -> np.ndarray:
+    shape = [(LENGTHS | lengths)[axis] for axis in axes]
     return np.random.default_rng(seed).integers(50, 4000, size=shape).astype(np.uint16)
 
 
@@ -53,8 +54,10 @@ def image_metadata(axes: str, *, unit: str | None = "micrometer", scale: float =
     return {"multiscales": [{"axes": named, "datasets": [dataset]} | more], "omero": {"channels": labels}}
 
 
-def write_field(folder: Path, version: str, axes: str, *, seed: int = 0, **metadata: Any) -> np.ndarray:
-    pixels = values(axes, seed)
+def write_field(
+    folder: Path, version: str, axes: str, *, seed: int = 0, lengths: Any = None, **metadata: Any
+) -> np.ndarray:
+    pixels = values(axes, seed, **(lengths or {}))
     write_group(folder, version, image_metadata(axes, **metadata))
     chunks = tuple(32 if axis in "yx" else 1 for axis in axes)
     array = zarr.create_array(
@@ -325,16 +328,128 @@ def test_the_identity_of_an_array_is_that_of_its_chunks(tmp_path: Path) -> None:
     assert size_and_time(chunk) == (chunk.stat().st_size, 1)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_result_of_ours_is_a_plate_like_any_other(layout: Layout, version: Any) -> None:
+@pytest.fixture(params=VERSIONS)
+def ours(request: pytest.FixtureRequest, layout: Layout) -> PlateStore:
+    """A result of ours, of two wells, with label images, as the input of another run."""
     made = PlateStore.create(
-        layout.project / "in", name="first", wells={"B02": 1}, n_rows=8, n_columns=12, ngff_version=version
+        layout.project / "in",
+        name="first",
+        wells={"B02": 1, "B03": 1},
+        n_rows=8,
+        n_columns=12,
+        ngff_version=request.param,
     )
-    field = made.field("B02", 0)
-    field.write_image(values("cyx"), channels=["LAMP1", "SEC62"], pixel_size_um=0.08, levels=2, chunk_px=64)
-    field.write_label("cells", np.ones((40, 56), np.uint32))
-    convert(layout)
-    ours = PlateStore.open(layout.plate_store("P")).field("B02", 0)
-    assert ours.labels == ()
-    assert math.isclose(ours.pixel_size_um, 0.08)
-    np.testing.assert_array_equal(ours.read("LAMP1"), values("cyx")[0])
+    for seed, well in enumerate(made.wells):
+        field = made.field(well, 0)
+        field.write_image(values("cyx", seed), channels=["LAMP1", "SEC62"], pixel_size_um=0.08, levels=3, chunk_px=32)
+        field.write_label("cells", np.ones((40, 56), np.uint32))
+    return made
+
+
+def field_of(layout: Layout, well: str) -> FieldStore:
+    return PlateStore.open(layout.plate_store("P")).field(well, 0)
+
+
+def test_images_that_fit_are_used_in_place_with_our_labels_beside(layout: Layout, ours: PlateStore) -> None:
+    before = tree(ours.path)
+    convert(layout, ngff_version=ours.ngff_version, pyramid_levels=2)
+    field = field_of(layout, "B03")
+    assert [(field.path / level).is_symlink() for level in ("0", "1", "2")] == [True, True, False]
+    assert not os.path.isabs(os.readlink(field.path / "0"))  # noqa: PTH115, PTH117
+    assert (field.path / "0").resolve() == (ours.path / "B/03/0/0").resolve()
+    assert "images of 2 fields are used in place" in json.loads(layout.plate_record("P").read_text())["notes"]
+    assert field.labels == ()
+    assert (field.channels, field.shape, field.n_levels) == (("LAMP1", "SEC62"), (40, 56), 2)
+    assert math.isclose(field.pixel_size_um, 0.08)
+    assert set(field.attributes) == {"name", "timepoint", "z", "reduction", "status", "reasons"}
+    for number, channel in enumerate(field.channels):
+        np.testing.assert_array_equal(field.read(channel), values("cyx", 1)[number])
+        np.testing.assert_array_equal(field.read_level(channel, 1), ours.field("B03", 0).read_level(channel, 1))
+    labels = np.arange(40 * 56, dtype=np.uint32).reshape(40, 56)
+    field.write_label("cells", labels)
+    np.testing.assert_array_equal(field.read_label("cells"), labels)
+    np.testing.assert_array_equal(ours.field("B03", 0).read_label("cells"), np.ones((40, 56)))
+    # Ways to lose an input by its links: writing over it, another version, removing results.
+    convert(layout, ngff_version=ours.ngff_version, pyramid_levels=2, in_place=False)
+    assert not (field_of(layout, "B03").path / "0").is_symlink()
+    convert(layout, ngff_version=ours.ngff_version, pyramid_levels=3)
+    assert field_of(layout, "B03").n_levels == 3
+    convert(layout, ngff_version={"0.4": "0.5", "0.5": "0.4"}[ours.ngff_version])
+    np.testing.assert_array_equal(field_of(layout, "B03").read("SEC62"), values("cyx", 1)[1])
+    convert(layout, ngff_version=ours.ngff_version)
+    shutil.rmtree(field_of(layout, "B03").path)
+    convert(layout, ngff_version=ours.ngff_version)
+    shutil.rmtree(layout.plate_store("P"))
+    assert tree(ours.path) == before
+
+
+def test_a_lost_or_changed_chunk_of_an_image_in_place_is_seen(layout: Layout, ours: PlateStore) -> None:
+    first = convert(layout, ngff_version=ours.ngff_version)
+    field = field_of(layout, "B02")
+    chunk = next(path for path in sorted((ours.path / "B/02/0/0").rglob("1/*/*")) if path.is_file())
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:-1])
+    with pytest.raises(DamagedFieldError, match=f"has {len(content) - 1} of {len(content)} bytes"):
+        field.read("SEC62")
+    chunk.unlink()
+    with pytest.raises(DamagedFieldError, match="is gone"):
+        field.read("SEC62")
+    chunk.write_bytes(content)
+    field.read("SEC62")
+    array = zarr.open_array(ours.path / "B/02/0/0", mode="r+")
+    array[...] = array[...] + 7
+    second = convert(layout, ngff_version=ours.ngff_version)
+    changed = [well for well in first["wells"] if first["wells"][well]["digest"] != second["wells"][well]["digest"]]
+    assert changed == ["B02"]
+    np.testing.assert_array_equal(field_of(layout, "B02").read("SEC62"), values("cyx", 0)[1] + 7)
+
+
+def test_a_plate_that_is_gone_is_named_by_the_stages_after_convert(layout: Layout, ours: PlateStore) -> None:
+    convert(layout, ngff_version=ours.ngff_version)
+    field = field_of(layout, "B02")
+    ours.path.rename(layout.project / "moved")
+    with pytest.raises(DamagedFieldError, match="field B02/0 has no readable '0'"):
+        field.read("LAMP1")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("axes", ["czyx", "tczyx", "tcyx"])
+def test_axes_of_length_one_stay_where_they_are(layout: Layout, version: Any, axes: str) -> None:
+    root = write_hcs(layout.project / "in", version, axes, lengths={"t": 1, "z": 1})
+    before = tree(root)
+    convert(layout, ngff_version=version)
+    field = field_of(layout, "C11")
+    assert (field.path / "0").is_symlink()
+    np.testing.assert_array_equal(field.read("SEC62"), values("cyx")[1])
+    field.write_label("cells", np.full((40, 56), 9, np.uint32))
+    assert set(np.unique(field.read_label("cells"))) == {9}
+    metadata = json.loads((field.path / METADATA[version]).read_text())
+    ome = metadata["attributes"]["ome"] if version == "0.5" else metadata
+    assert "".join(axis["name"] for axis in ome["multiscales"][0]["axes"]) == axes
+    transformations = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert transformations == [{"type": "scale", "scale": [1.0] * (len(axes) - 2) + [0.1, 0.1]}]
+    assert tree(root) == before
+
+
+@pytest.mark.parametrize(
+    ("axes", "params", "reason"),
+    [
+        ("cyx", {"ngff_version": "0.4"}, 'they are OME-Zarr 0.5; set convert.ngff_version to "0.5"'),
+        ("czyx", {"z": 2}, "they have several Z planes or time points"),
+        ("yx", {}, "their axes are y, x"),
+        ("yxc", {}, "their axes are y, x, c"),
+    ],
+)
+def test_an_image_that_does_not_fit_is_copied_with_the_reason(
+    layout: Layout, axes: str, params: Any, reason: str
+) -> None:
+    root = write_hcs(layout.project / "in", "0.5", axes)
+    before = tree(root)
+    convert(layout, **params)
+    notes = json.loads(layout.plate_record("P").read_text())["notes"]
+    assert any(note.startswith(f"images of 2 fields are copied: {reason}") for note in notes)
+    field = field_of(layout, "B02")
+    assert not (field.path / "0").is_symlink()
+    index = tuple({"c": 0, "z": 1}.get(axis, slice(None)) for axis in axes)
+    np.testing.assert_array_equal(field.read("LAMP1"), values(axes, 1)[index])
+    assert tree(root) == before
