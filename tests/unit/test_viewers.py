@@ -39,17 +39,25 @@ def columns_of(schema: Any, keys: dict[str, Any], number: int) -> dict[str, Any]
     return {name: values for name, values in given.items() if name not in ("plate", "well", "field")}
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=[(version, linked) for version in VERSIONS for linked in (False, True)], ids=str)
 def plate(request: pytest.FixtureRequest, tmp_path: Path) -> PlateStore:
-    """A plate of two wells, with images, label images and tables."""
-    store = PlateStore.create(
-        tmp_path / "P.zarr", name="P", wells={"B02": 1, "C11": 1}, n_rows=8, n_columns=12, ngff_version=request.param
-    )
+    """A plate of two wells, with images, label images and tables; where linked, its images lie in another plate."""
+    version, linked = request.param
+    wells = {"B02": 1, "C11": 1}
+    plates = [
+        PlateStore.create(tmp_path / name, name="P", wells=wells, n_rows=8, n_columns=12, ngff_version=version)
+        for name in ("P.zarr", "input.zarr")
+    ]
+    store, other = plates
     cells, endolysosomes, classes = labels_of()
     for well in store.wells:
         field = store.field(well, 0)
         planes = np.random.default_rng(0).integers(50, 4000, size=(2, 150, 130)).astype(np.uint16)
-        field.write_image(planes, channels=CHANNELS, pixel_size_um=SIZE_UM, levels=2, chunk_px=64)
+        image = other.field(well, 0) if linked else field
+        image.write_image(planes, channels=CHANNELS, pixel_size_um=SIZE_UM, levels=2, chunk_px=64)
+        if linked:
+            arrays = [image.path / level for level in ("0", "1")]
+            field.link_image(arrays, axes="cyx", planes=planes, channels=CHANNELS, pixel_size_um=SIZE_UM)
         field.write_label(CELLS, cells)
         own = {label: CLASS_COLOURS[LOADED if label == 3 else EMPTY] for label in (1, 2, 3)}
         field.write_label(ENDOLYSOSOMES, endolysosomes, colours=own)
