@@ -285,7 +285,7 @@ class _Batch:
         if isinstance(found, InPlace):
             is_relative = not Path(self.settings.source.path).is_absolute()
             target.link_image(
-                [Path(os.path.relpath(array, target.path)) if is_relative else array for array in found.arrays],
+                [_link(array, target.path) if is_relative else array for array in found.arrays],
                 axes=found.axes,
                 planes=image.planes,
                 channels=self.described.channels,
@@ -390,6 +390,11 @@ def _in_place(position: Field, described: RawPlate, params: ConvertParams) -> In
         return None
     planes = [plane for channel in described.channels for plane in position.planes[channel].values()]
     return in_place(planes, ngff_version=params.ngff_version, levels=params.pyramid_levels)
+
+
+def _link(array: Path, folder: Path) -> Path:
+    """Relative path for a link in a folder; the system follows it from where the folder really is."""
+    return Path(os.path.relpath(array.resolve(), folder.resolve()))
 
 
 def _in_place_notes(described: RawPlate, params: ConvertParams) -> list[str]:

@@ -383,6 +383,14 @@ def test_images_that_fit_are_used_in_place_with_our_labels_beside(layout: Layout
     assert tree(ours.path) == before
 
 
+def test_relative_links_hold_where_the_results_are_a_link_themselves(layout: Layout, ours: PlateStore) -> None:
+    elsewhere = layout.project / "other" / "deep" / "results"
+    elsewhere.mkdir(parents=True)
+    layout.results.symlink_to(elsewhere)
+    convert(layout, ngff_version=ours.ngff_version)
+    np.testing.assert_array_equal(field_of(layout, "B03").read("SEC62"), values("cyx", 1)[1])
+
+
 def test_a_lost_or_changed_chunk_of_an_image_in_place_is_seen(layout: Layout, ours: PlateStore) -> None:
     first = convert(layout, ngff_version=ours.ngff_version)
     field = field_of(layout, "B02")
