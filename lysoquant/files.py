@@ -8,8 +8,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
+from typing import Final
+
+ARRAY_METADATA: Final = (".zarray", "zarr.json")
+"""Names of a Zarr array's metadata file (v2, v3): it stands for the array, whose pixels lie in further files."""
 
 
 def require_file(path: Path) -> Path:
@@ -40,6 +45,50 @@ def open_file(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise
     return os.fdopen(descriptor, "rb")
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files that an image file stands for: itself, or those of a Zarr array for its metadata file.
+
+    Raises
+    ------
+    OSError
+        If an array's folder can't be read or holds a linked folder, which is not followed.
+    """
+    if path.name not in ARRAY_METADATA:
+        return [path]
+    found, folders = [], [os.fspath(path.parent)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_symlink() and entry.is_dir():
+                    raise OSError(errno.ELOOP, "a linked folder, which is not followed", entry.path)
+                else:
+                    found.append(Path(entry.path))
+    return sorted(found)
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """Size and time of change (ns) of an image file; of a Zarr array the sum, and a number that stands for all times.
+
+    Raises
+    ------
+    OSError
+        As :func:`files_of`, or if the file is not there.
+    """
+    status = path.stat()
+    if path.name not in ARRAY_METADATA:
+        return status.st_size, status.st_mtime_ns
+    total, sha = 0, sha256()
+    for file in files_of(path):
+        status = file.stat()
+        total += status.st_size
+        sha.update(
+            f"{file.relative_to(path.parent)}/{status.st_size}-{status.st_mtime_ns}\n".encode("utf-8", "replace")
+        )
+    return total, int(sha.hexdigest()[:15], 16)
 
 
 def _check(path: Path, mode: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from lysoquant import __version__
 from lysoquant.errors import DamagedFieldError, StageError, UnreachedFileError
-from lysoquant.files import open_file
+from lysoquant.files import files_of, open_file
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.source import source_digest
@@ -90,6 +90,14 @@ def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with open_file(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_image_file(path: Path) -> str:
+    """SHA-256 of an image file's bytes; of a Zarr array, for its metadata file, one of all files with their names."""
+    files = files_of(path)
+    if files == [path]:
+        return digest_file(path)
+    return digest_json({file.relative_to(path.parent).as_posix(): digest_file(file) for file in files})
 
 
 def write_text_atomic(path: Path, text: str) -> None:

@@ -26,7 +26,7 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {
         "model/weights.py",
         "units.py",
     ),
-    "measure": ("measure", "io/tables.py"),
+    "measure": ("measure", "io/field_tables.py", "io/tables.py"),
     "aggregate": ("aggregate", "io/tables.py"),
     "report": ("report",),
 }

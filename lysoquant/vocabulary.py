@@ -41,7 +41,7 @@ CONTROLS: Final = ("", "negative", "positive")
 
 NgffVersion = Literal["0.4", "0.5"]
 
-RawFormat = Literal["imagexpress", "harmony", "cellvoyager", "leica", "zeiss", "nikon", "ome-tiff", "tiff"]
+RawFormat = Literal["imagexpress", "harmony", "cellvoyager", "leica", "zeiss", "nikon", "ome-zarr", "ome-tiff", "tiff"]
 RAW_FORMATS: Final[tuple[RawFormat, ...]] = get_args(RawFormat)
 """Formats of raw plates; each has a reader in :mod:`lysoquant.io.raw.formats`."""
 

@@ -19,6 +19,8 @@ class ConvertParams(Params):
     """Resolution levels of every image and label image, each half the one before."""
     chunk_px: Annotated[int, Field(ge=64, le=4096)] = 512
     """Edge of a chunk in pixels; a shard always holds one whole plane."""
+    in_place: bool = True
+    """OME-Zarr plates: the store refers to images that fit where they lie (links), and copies only the others."""
     z: Literal["projection", "max", "sharpest", "each"] | Annotated[int, Field(ge=1)] = "projection"
     """Z planes: projection (the instrument's own), a plane number counted from 1, max (maximum projection), sharpest
     (the plane of a field that is sharpest in the lysosome channel, for all channels), each (every plane a field).
@@ -38,7 +40,7 @@ class PlateSource(Params):
     """The raw plate's folder (or one image file), absolute or relative to the project."""
     format: RawFormat
     """imagexpress: MetaXpress export or database folder; harmony: Opera Phenix, Operetta; cellvoyager: Yokogawa CV7000,
-    CV8000; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
+    CV8000; ome-zarr: an OME-Zarr plate; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
     pattern: str | None = None
     """tiff only: regular expression on file names with groups well (or row and column), field, channel, z, time."""
     pixel_size_um: Annotated[float, Field(gt=0)] | None = None

@@ -22,15 +22,17 @@ from lysoquant.convert.describe import describe_plate, description_digest, posit
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.quality import focus_score, saturated_fraction
 from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
+from lysoquant.files import size_and_time
 from lysoquant.io import raw as raw_io
 from lysoquant.io.raw.description import Field, Plane, RawPlate
+from lysoquant.io.raw.ome_zarr import InPlace, in_place
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import (
     Json,
     WellOutcome,
     digest_array,
-    digest_file,
+    digest_image_file,
     digest_json,
     failed_field,
     field_report,
@@ -92,7 +94,7 @@ def write_plate(*, layout: Layout, plate: str, settings: ConvertSettings) -> Jso
         "pixel_size_um": described.pixel_size_um,
         "shape": list(described.shape),
         "ngff_version": settings.params.ngff_version,
-        "notes": list(described.notes),
+        "notes": [*described.notes, *_in_place_notes(described, settings.params)],
         "files": _shared_files(layout, plate, described),
     }
     old = read_json(layout.plate_record(plate)) or {}
@@ -212,8 +214,8 @@ class _Batch:
         for index, position in enumerate(positions(self.described, well)):
             image = self._read(well, index, position, files)
             target = self.store.field(well, index)
-            self._write(target, position, image)
-            contents.append([digest_array(image.planes), None if _is_nan(image) else image.pixel_size_um])
+            linked = self._write(target, position, image)
+            contents.append([digest_array(image.planes), None if _is_nan(image) else image.pixel_size_um, *linked])
             outcome.wrote.append(self.layout.relative(target.path))
             outcome.fields.append(image.report)
             origins.append(_origin(position, image))
@@ -271,20 +273,35 @@ class _Batch:
             z={channel: list(stack) for channel, stack in stacks.items()},
         )
 
-    def _write(self, target: FieldStore, position: Field, image: _Image) -> None:
+    def _write(self, target: FieldStore, position: Field, image: _Image) -> list[list[int]]:
+        """Write the image; returns the layout that its label images follow where that is another plate's."""
         params = self.settings.params
+        attributes = {
+            **_origin(position, image),
+            "status": image.report["status"],
+            "reasons": image.report["reasons"],
+        }
+        found = _in_place(position, self.described, params) if image.z else None
+        if isinstance(found, InPlace):
+            is_relative = not Path(self.settings.source.path).is_absolute()
+            target.link_image(
+                [_link(array, target.path) if is_relative else array for array in found.arrays],
+                axes=found.axes,
+                planes=image.planes,
+                channels=self.described.channels,
+                pixel_size_um=image.pixel_size_um,
+                attributes=attributes,
+            )
+            return [[len(found.arrays), *found.chunk]]
         target.write_image(
             image.planes,
             channels=self.described.channels,
             pixel_size_um=image.pixel_size_um,
             levels=params.pyramid_levels,
             chunk_px=params.chunk_px,
-            attributes={
-                **_origin(position, image),
-                "status": image.report["status"],
-                "reasons": image.report["reasons"],
-            },
+            attributes=attributes,
         )
+        return []
 
     def _digest(self, contents: list[list[Any]]) -> str:
         # The layout is content too: label images follow the image's pyramid, chunks and format.
@@ -315,15 +332,10 @@ class _Identities:
         name = self._layout.relative(path)
         with self._locks[name]:
             try:
-                status = path.stat()
+                size, mtime_ns = size_and_time(path)
                 known = self._known.get(name)
-                if known is None or [known["size"], known["mtime_ns"]] != [status.st_size, status.st_mtime_ns]:
-                    known = {
-                        "path": name,
-                        "size": status.st_size,
-                        "mtime_ns": status.st_mtime_ns,
-                        "sha256": digest_file(path),
-                    }
+                if known is None or [known["size"], known["mtime_ns"]] != [size, mtime_ns]:
+                    known = {"path": name, "size": size, "mtime_ns": mtime_ns, "sha256": digest_image_file(path)}
                     self._known[name] = known
             except OSError:  # the reader says what is wrong with it
                 return None
@@ -370,6 +382,33 @@ def _open_store(
     if not fits or store.ngff_version != params.ngff_version:
         raise StageError(f"plate {plate}: {store.path} was laid out for other raw files or another version; {remedy}")
     return store
+
+
+def _in_place(position: Field, described: RawPlate, params: ConvertParams) -> InPlace | str | None:
+    """How a field's image is used where it lies, or why it is not; None where there is no question of that."""
+    if described.format != "ome-zarr" or not params.in_place or position.problems:
+        return None
+    planes = [plane for channel in described.channels for plane in position.planes[channel].values()]
+    return in_place(planes, ngff_version=params.ngff_version, levels=params.pyramid_levels)
+
+
+def _link(array: Path, folder: Path) -> Path:
+    """Relative path for a link in a folder; the system follows it from where the folder really is."""
+    return Path(os.path.relpath(array.resolve(), folder.resolve()))
+
+
+def _in_place_notes(described: RawPlate, params: ConvertParams) -> list[str]:
+    """How many images are used in place, and why others are copied."""
+    found = Counter(
+        result if isinstance(result, str) else ""
+        for well in described.wells
+        for position in positions(described, well)
+        if (result := _in_place(position, described, params)) is not None
+    )
+    return [
+        f"images of {number} fields are copied: {reason}" if reason else f"images of {number} fields are used in place"
+        for reason, number in sorted(found.items())
+    ]
 
 
 def _judge(index: int, planes: npt.NDArray[Any], pixel_size_um: float, params: ConvertParams) -> Json:

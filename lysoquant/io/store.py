@@ -35,6 +35,9 @@ from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, sp
 _OWN: Final = "lysoquant"
 """Key of our own metadata, next to ``ome``."""
 
+_LINKED: Final = "linked"
+"""Key in our own metadata: the image's levels are links to arrays of another plate."""
+
 _FILES: Final = "files"
 """Key in our own metadata: size of every file of an image's or a label image's levels, by name."""
 
@@ -225,6 +228,11 @@ class FieldStore:
         return cast("Json", _ome(self._metadata, self.ngff_version)["multiscales"][0])
 
     @property
+    def _axes(self) -> str:
+        """Axes of the image: c y x, and t and z of length 1 where it is another plate's."""
+        return "".join(axis["name"] for axis in self._multiscale["axes"])
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Channel labels in the order of the image's first axis."""
         return tuple(channel["label"] for channel in _ome(self._metadata, self.ngff_version)["omero"]["channels"])
@@ -246,14 +254,14 @@ class FieldStore:
     def shape(self) -> tuple[int, int]:
         """(Y, X) of the image."""
         shape = self._array("0").shape
-        if len(shape) != 3:
+        if len(shape) != len(self._axes):
             raise DamagedFieldError(f"field {self.name}: the image at {self.path} has {len(shape)} axes; {self.remedy}")
-        return shape[1], shape[2]
+        return shape[-2], shape[-1]
 
     @property
     def attributes(self) -> Json:
         """What convert had to say of the field."""
-        return {key: value for key, value in self._metadata.get(_OWN, {}).items() if key != _FILES}
+        return {key: value for key, value in self._metadata.get(_OWN, {}).items() if key not in (_FILES, _LINKED)}
 
     def write_image(
         self,
@@ -293,12 +301,7 @@ class FieldStore:
             raise ValueError(f"planes of shape {planes.shape} are not {len(channels)} planes (C, Y, X)")
         if planes.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"planes are {planes.dtype}, expected uint8 or uint16")
-        metadata = self.path / _METADATA[self.ngff_version]
-        # Without metadata there is no image: a kill from here to the end leaves none rather than half of one.
-        metadata.unlink(missing_ok=True)
-        self.__dict__.pop("_metadata", None)
-        for level_folder in self.path.glob("[0-9]*"):
-            shutil.rmtree(level_folder)
+        self._remove_image()
         pyramid = image_pyramid(planes, levels=levels)
         for level, pixels in enumerate(pyramid):
             _write_array(self.path / str(level), pixels, (chunk_px, chunk_px), self.ngff_version, "cyx")
@@ -306,6 +309,51 @@ class FieldStore:
         omero = {"channels": _omero_channels(channels, planes.dtype, pyramid[-1]), "rdefs": {"model": "color"}}
         images: Json = {"multiscales": [multiscale], "omero": omero}
         _write_group(self.path, self.ngff_version, images, (attributes or {}) | _listing(self.path, levels))
+
+    def link_image(
+        self,
+        arrays: Sequence[Path],
+        *,
+        axes: str,
+        planes: npt.NDArray[Any],
+        channels: Sequence[str],
+        pixel_size_um: float,
+        attributes: Json | None = None,
+    ) -> None:
+        """As :meth:`write_image`, but of an image that lies in another plate, which the store then refers to.
+
+        Parameters
+        ----------
+        arrays : sequence of pathlib.Path
+            Its levels, absolute or relative to the image's folder here; they are of the store's Zarr format.
+        axes : str
+            Axes of the arrays: c, y, x, and perhaps t and z, which have length 1.
+        planes : (C, Y, X) array of uint8 or uint16
+            Their pixels, for the display windows.
+        channels, pixel_size_um, attributes
+            As in :meth:`write_image`.
+        """
+        self._remove_image()
+        self.path.mkdir(parents=True, exist_ok=True)
+        for level, array in enumerate(arrays):
+            (self.path / str(level)).symlink_to(array)
+        levels = len(arrays)
+        multiscale = _multiscale(self.name, axes, pixel_size_um, levels=levels, is_mean=True)
+        smallest = planes[:, :: 2 ** (levels - 1), :: 2 ** (levels - 1)]
+        omero = {"channels": _omero_channels(channels, planes.dtype, smallest), "rdefs": {"model": "color"}}
+        images: Json = {"multiscales": [multiscale], "omero": omero}
+        own = (attributes or {}) | {_LINKED: True} | _listing(self.path, levels)
+        _write_group(self.path, self.ngff_version, images, own)
+
+    def _remove_image(self) -> None:
+        # Without metadata there is no image: a kill from here to the end leaves none rather than half of one.
+        (self.path / _METADATA[self.ngff_version]).unlink(missing_ok=True)
+        self.__dict__.pop("_metadata", None)
+        for level in self.path.glob("[0-9]*"):
+            if level.is_symlink():
+                level.unlink()
+            else:
+                shutil.rmtree(level)
 
     def read(self, channel: str) -> npt.NDArray[Any]:
         """Grey values of a channel at full resolution: (Y, X), dtype as the instrument wrote it.
@@ -324,7 +372,8 @@ class FieldStore:
         channels = self.channels
         if channel not in channels:
             raise FieldError(f"field {self.name} has no channel {channel!r}; it has {', '.join(channels)}")
-        return self._pixels(str(level), channels.index(channel))
+        index = {"c": channels.index(channel), "t": 0, "z": 0}
+        return self._pixels(str(level), *(index[axis] for axis in self._axes if axis in index))
 
     def write_label(
         self, name: str, labels: npt.NDArray[Any], *, colours: Mapping[int, tuple[int, int, int]] | None = None
@@ -348,15 +397,15 @@ class FieldStore:
             If there is no image yet.
         """
         image = self._array("0")
-        if labels.shape != image.shape[1:]:
-            raise ValueError(f"labels {name!r} of size {labels.shape} differ from the image's {image.shape[1:]}")
+        if labels.shape != image.shape[-2:]:
+            raise ValueError(f"labels {name!r} of size {labels.shape} differ from the image's {image.shape[-2:]}")
         if labels.dtype.kind != "u" or labels.dtype.itemsize > 4:
             raise ValueError(f"labels {name!r} are {labels.dtype}, expected uint8, uint16 or uint32")
         folder = self.path / "labels" / name
         if folder.exists():
             shutil.rmtree(folder)
         for level, pixels in enumerate(label_pyramid(labels, levels=self.n_levels)):
-            _write_array(folder / str(level), pixels, image.chunks[1:], self.ngff_version, "yx")
+            _write_array(folder / str(level), pixels, image.chunks[-2:], self.ngff_version, "yx")
         multiscale = _multiscale(name, "yx", self.pixel_size_um, levels=self.n_levels, is_mean=False)
         image_label: Json = {"source": {"image": "../../"}, "version": self.ngff_version}
         if colours:
@@ -383,6 +432,24 @@ class FieldStore:
         folder = self.path / "labels"
         names = _ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels")
         return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+
+    def write_table_group(self, name: str, attributes: Json) -> Path:
+        """Write the group of a table of the field; its file goes into the folder that is returned.
+
+        Tables stand in no specification of NGFF: other readers pass them over.
+        """
+        folder = self.path / "tables" / name
+        _write_attributes(folder, self.ngff_version, attributes)
+        return folder
+
+    def list_tables(self, names: Sequence[str]) -> None:
+        """Say which tables the field has, once they are there."""
+        _write_attributes(self.path / "tables", self.ngff_version, {"tables": list(names)})
+
+    def remove_tables(self) -> None:
+        """Remove all tables of the field."""
+        if (self.path / "tables").exists():
+            shutil.rmtree(self.path / "tables")
 
     def _list_label(self, name: str) -> None:
         names = {*self.labels, name}
@@ -419,7 +486,9 @@ class FieldStore:
         # Images that others made have no list.
         own = attributes.get(_OWN)
         listed = own.get(_FILES, {}) if isinstance(own, dict) else {}
-        parts = [level, *(["c"] if self.ngff_version == "0.5" else []), *map(str, index), ""]
+        # How another's array names its chunks is its own affair: all of a level must be there.
+        is_linked = isinstance(own, dict) and own.get(_LINKED) is True
+        parts = [level, *([] if is_linked else self._chunk_prefix(index)), ""]
         for name, size in listed.items():
             if not name.startswith("/".join(parts)):
                 continue
@@ -430,6 +499,9 @@ class FieldStore:
                 raise DamagedFieldError(
                     f"field {self.name}: {self.path / path} is damaged ({name} {found}); {self.remedy}"
                 )
+
+    def _chunk_prefix(self, index: Sequence[int]) -> list[str]:
+        return [*(["c"] if self.ngff_version == "0.5" else []), *map(str, index)]
 
 
 def _pass_on_faults_of_the_machine(error: Exception) -> None:
@@ -516,11 +588,16 @@ def _ome(attributes: Json, ngff_version: NgffVersion) -> Json:
 def _write_group(folder: Path, ngff_version: NgffVersion, ome: Json, own: Json | None = None) -> None:
     """Write a group's metadata; the file of :data:`_METADATA` comes last, since it says that the group is whole."""
     ours = {} if own is None else {_OWN: own}
+    if ngff_version == "0.5" and ome:
+        ome = {"ome": {"version": ngff_version, **ome}}
+    _write_attributes(folder, ngff_version, {**ome, **ours})
+
+
+def _write_attributes(folder: Path, ngff_version: NgffVersion, attributes: Json) -> None:
     if ngff_version == "0.4":
         _write_if_changed(folder / ".zgroup", {"zarr_format": 2})
-        _write_if_changed(folder / ".zattrs", {**ome, **ours})
+        _write_if_changed(folder / ".zattrs", attributes)
     else:
-        attributes = {"ome": {"version": ngff_version, **ome}, **ours} if ome else ours
         _write_if_changed(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 
@@ -562,17 +639,18 @@ def _multiscale(name: str, axes: str, pixel_size_um: float, *, levels: int, is_m
     has_size = math.isfinite(pixel_size_um)
     size = pixel_size_um if has_size else 1.0
     space: Json = {"type": "space", "unit": "micrometer"} if has_size else {"type": "space"}
+    types: dict[str, Json] = {"t": {"type": "time"}, "c": {"type": "channel"}, "z": {"type": "space"}}
     datasets = []
     for level in range(levels):
         shift = (2**level - 1) / 2 * size if is_mean else 0.0
-        leading = "c" in axes
+        leading = len(axes) - 2
         transformations: list[Json] = [{"type": "scale", "scale": [1.0] * leading + [size * 2**level] * 2}]
         if shift:
             transformations.append({"type": "translation", "translation": [0.0] * leading + [shift] * 2})
         datasets.append({"path": str(level), "coordinateTransformations": transformations})
     return {
         "name": name,
-        "axes": [{"name": axis, **({"type": "channel"} if axis == "c" else space)} for axis in axes],
+        "axes": [{"name": axis, **types.get(axis, space)} for axis in axes],
         "datasets": datasets,
         "type": "mean" if is_mean else "nearest",
     }

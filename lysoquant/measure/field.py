@@ -14,7 +14,17 @@ from lysoquant.measure.columns import CARGO_AREA, region_measurements
 from lysoquant.measure.distance import distances_to_cell_border_um, distances_to_nucleus_um, find_nuclei
 from lysoquant.measure.intensity import cargo_area_fractions, region_intensities
 from lysoquant.measure.params import MeasureParams
-from lysoquant.measure.regions import Bools, Floats, Image, Ints, Labels, Values, centroids_um, labelled_pixels
+from lysoquant.measure.regions import (
+    Bools,
+    Floats,
+    Image,
+    Ints,
+    Labels,
+    Values,
+    bounding_boxes,
+    centroids_um,
+    labelled_pixels,
+)
 from lysoquant.measure.shape import region_shapes
 
 Columns = dict[str, NDArray[np.int64] | Floats | Bools]
@@ -56,11 +66,14 @@ class FieldTables:
         Columns of `cells.parquet` from `cell` on, sorted by cell.
     n_below_min_area : int
         Objects that are not in the tables since they are too small.
+    cell_boxes_px : ndarray (N, 4), int64
+        Top, left, bottom, right (the last two exclusive) of each cell, in the order of `cells`.
     """
 
     regions: Columns
     cells: Columns
     n_below_min_area: int
+    cell_boxes_px: Ints
 
 
 def measure_field(
@@ -118,6 +131,7 @@ def measure_field(
         regions={name: values[order] for name, values in measured.items()},
         cells=_cell_columns(cells, images, measured, pixel_size_um),
         n_below_min_area=len(objects.label) - len(kept.label),
+        cell_boxes_px=bounding_boxes(cells),
     )
 
 

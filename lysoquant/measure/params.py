@@ -18,6 +18,8 @@ class MeasureParams(Params):
     """Smaller endolysosomes are not counted (the paper's smallest annotated one)."""
     rim_width_um: Annotated[float, Field(gt=0)] = 0.2
     """Width of the band inside a region's outline that counts as rim; the rest is lumen."""
+    store_tables: bool = True
+    """Copies of the measurements in the store, beside each field's image, for ngio, Fractal and napari."""
 
 
 class MeasureSettings(Params):

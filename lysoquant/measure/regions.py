@@ -114,3 +114,9 @@ def crops(pixels: Pixels, *, shape: tuple[int, int], margin_px: int = 0) -> Iter
 
 def _widened(extent: slice, margin: int, size: int) -> slice:
     return slice(max(extent.start - margin, 0), min(extent.stop + margin, size))
+
+
+def bounding_boxes(labels: Labels) -> Ints:
+    """Top, left, bottom, right of each object in the order of rising labels, the last two exclusive: (N, 4), int64."""
+    windows = (window for window, _ in crops(labelled_pixels(labels), shape=labels.shape))
+    return np.array([[y.start, x.start, y.stop, x.stop] for y, x in windows], dtype=np.int64).reshape(-1, 4)

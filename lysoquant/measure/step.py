@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lysoquant.errors import FieldError, StageError
+from lysoquant.io.field_tables import write_field_tables
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import read_parquet, write_parquet
 from lysoquant.layout import Layout
@@ -183,6 +184,7 @@ class _Batch:
         good = {index: tables for index, tables in measured.items() if not isinstance(tables, FieldError)}
         own = [self._report(well, index, measured.get(index)) for index in self.reports[well]]
         channels = self._channels(well)
+        copies = [path for index in self.reports[well] for path in self._write_copies(well, index, good.get(index))]
         written = {
             "endolysosomes": self._write(
                 well, "endolysosomes", {i: found.regions for i, found in good.items()}, endolysosomes_schema(channels)
@@ -192,7 +194,7 @@ class _Batch:
         }
         return WellOutcome(
             digest=digest_json({name: digest_file(path) for name, path in written.items()}),
-            wrote=[self.layout.relative(path) for path in written.values()],
+            wrote=[self.layout.relative(path) for path in (*written.values(), *copies)],
             read=[
                 self.layout.relative(self._objects_path(well)),
                 *(self.layout.relative(self.store.field(well, index).path) for index in measured),
@@ -246,6 +248,23 @@ class _Batch:
         path = self.layout.well_tables(self.plate, well) / f"{name}.parquet"
         write_parquet(path, pd.DataFrame(frame), schema)
         return path
+
+    def _write_copies(self, well: str, index: int, measured: FieldTables | None) -> list[Path]:
+        """Write the tables of a field beside its image; a field without measurements has none."""
+        field = self.store.field(well, index)
+        if measured is None or not self.settings.params.store_tables:
+            field.remove_tables()
+            return []
+        channels = self._channels(well)
+        return write_field_tables(
+            field,
+            size_px=field.shape,
+            pixel_size_um=field.pixel_size_um,
+            cell_boxes_px=measured.cell_boxes_px,
+            cells=measured.cells,
+            endolysosomes=measured.regions,
+            schemas={CELLS: cells_schema(channels), ENDOLYSOSOMES: endolysosomes_schema(channels)},
+        )
 
     def _write_fields(self, well: str, own: Sequence[Json]) -> Path:
         rows = []

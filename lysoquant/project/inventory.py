@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from lysoquant.config import Project
 from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import ConfigError, StageError
+from lysoquant.files import size_and_time
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
 from lysoquant.record import (
     UNREACHED,
     Json,
-    digest_file,
+    digest_image_file,
     digest_json,
     is_whole,
     is_whole_json,
@@ -398,10 +399,9 @@ class _Memory:
         """Token of a file that these wells lie in."""
         name = self._names[path]
         try:
-            status = path.stat()
+            stat = list(size_and_time(path))
         except OSError:
             return MISSING
-        stat = [status.st_size, status.st_mtime_ns]
         token = self._token(wells, name, path, stat)
         if any(token == self._convert_record(well).get(UNREACHED, {}).get(name) for well in wells):
             token += AGAIN
@@ -424,7 +424,7 @@ class _Memory:
             return token
         self.n_hashed += 1
         try:
-            return token if digest_file(path) == converted["sha256"] else new
+            return token if digest_image_file(path) == converted["sha256"] else new
         except OSError:  # convert will say what is wrong with it
             return new
 

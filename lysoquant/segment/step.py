@@ -254,7 +254,8 @@ class _Segmenter:
         stores = []
         for position in positions:
             if position.store is not None:
-                position.store.write_label(ENDOLYSOSOMES, position.labels)
+                own = {label: CLASS_COLOURS[LOADED if loaded else EMPTY] for _, _, label, _, loaded in position.rows}
+                position.store.write_label(ENDOLYSOSOMES, position.labels, colours=own)
                 position.store.write_label(ENDOLYSOSOME_CLASSES, position.classes, colours=colours)
                 stores.append(position.store)
             del self._current[well, position.index]

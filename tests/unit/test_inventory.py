@@ -260,7 +260,7 @@ def test_a_file_that_can_not_be_read_gets_a_new_token(
     convert_records(layout, raw)
     before = tokens(layout)
     touch(raw / "B02_L.tif")
-    monkeypatch.setattr("lysoquant.project.inventory.digest_file", refuse)
+    monkeypatch.setattr("lysoquant.project.inventory.digest_image_file", refuse)
     assert refresh_plate(project(), "P").n_hashed == 1
     assert tokens(layout)["B02_L.tif"] != before["B02_L.tif"]
 

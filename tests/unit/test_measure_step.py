@@ -220,3 +220,57 @@ def test_a_missing_upstream_record_or_table_is_named(project: Layout) -> None:
     project.well_record("P1", "cells", "B02").unlink()
     with pytest.raises(StageError, match="no cells record of well B02"):
         measure(project)
+
+
+def copies(layout: Layout) -> dict[str, tuple[int, bytes]]:
+    """Time of change and content of every file of tables in the store."""
+    files = sorted(layout.plate_store("P1").glob("*/*/*/tables/**/*"))
+    return {
+        path.relative_to(layout.plate_store("P1")).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in files
+        if path.is_file()
+    }
+
+
+def test_the_store_holds_copies_of_good_fields_and_only_changed_wells_write_theirs(project: Layout) -> None:
+    record = measure(project)
+    first = copies(project)
+    names = [name for name in first if name.endswith("/table.parquet")]
+    # Fields 1 and 2 of A01 failed.
+    assert sorted({name.partition("/tables/")[0] for name in names}) == ["A/01/0", "B/02/0"]
+    assert sorted({name.split("/")[-2] for name in names}) == [
+        "FOV_ROI_table",
+        "cells",
+        "cells_ROI_table",
+        "endolysosomes",
+    ]
+    wrote = record["wells"]["A01"]["wrote"]
+    assert sum(path.endswith("/table.parquet") for path in wrote) == 4
+    field = project.plate_store("P1") / "A/01/0/tables"
+    regions = read_parquet(project.well_tables("P1", "A01") / "endolysosomes.parquet")
+    copy = read_parquet(field / "endolysosomes/table.parquet")
+    assert copy.equals(regions[copy.columns])
+    assert set(regions.columns) - set(copy.columns) == {"plate", "well", "field"}
+    boxes = read_parquet(field / "cells_ROI_table/table.parquet")
+    cells = read_parquet(field / "cells/table.parquet")
+    assert boxes["label"].tolist() == cells["label"].tolist() == [1, 2]
+    image = PlateStore.open(project.plate_store("P1")).field("A01", 0).read_label("cells")
+    for row in boxes.itertuples():
+        y, x = np.nonzero(image == row.label)
+        assert round(row.y_micrometer / PX) == y.min()
+        assert round(row.len_x_micrometer / PX) == x.max() + 1 - x.min()
+    # A lost file is written again, and nothing of the other well.
+    (field / "cells/table.parquet").unlink()
+    measure(project)
+    second = copies(project)
+    assert {name: content for name, (_, content) in second.items()} == {
+        name: content for name, (_, content) in first.items()
+    }
+    changed = {name for name in second if second[name][0] != first[name][0]}
+    assert {name.partition("/tables/")[0] for name in changed} == {"A/01/0"}
+    # Without the copies the other tables are the same.
+    whole = tables(project, "A01")
+    params = SETTINGS.params.model_copy(update={"store_tables": False})
+    measure(project, settings=SETTINGS.model_copy(update={"params": params}))
+    assert copies(project) == {}
+    assert tables(project, "A01") == whole

@@ -15,13 +15,14 @@ from lysoquant.io.raw.leica import LEICA
 from lysoquant.io.raw.names import Folder, count_of, printable, read_folder, some
 from lysoquant.io.raw.nikon import NIKON
 from lysoquant.io.raw.ome_tiff import OME_TIFF
+from lysoquant.io.raw.ome_zarr import OME_ZARR
 from lysoquant.io.raw.reader import Reader, Source
 from lysoquant.io.raw.tiff import TIFF
 from lysoquant.io.raw.zeiss import ZEISS
 from lysoquant.vocabulary import RAW_FORMATS, RawFormat
 
 READERS: Final[Mapping[RawFormat, Reader]] = {
-    reader.name: reader for reader in (IMAGEXPRESS, HARMONY, CELLVOYAGER, LEICA, ZEISS, NIKON, OME_TIFF, TIFF)
+    reader.name: reader for reader in (IMAGEXPRESS, HARMONY, CELLVOYAGER, LEICA, ZEISS, NIKON, OME_ZARR, OME_TIFF, TIFF)
 }
 """Readers by format name. A new format is a module with a :class:`Reader`, a line here and its name in
 :data:`lysoquant.vocabulary.RawFormat`.

@@ -30,7 +30,7 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 MAX_PLANE_PX: Final = 2**28
 """Largest plane that is read (16,384 x 16,384): a damaged header must not ask for all memory."""
 
-_UM_PER_UNIT: Final = {
+UM_PER_UNIT: Final = {
     "nm": 1e-3,
     "nanometer": 1e-3,
     "um": 1.0,
@@ -418,7 +418,7 @@ def in_um(value: object, unit: str | None) -> float | None:
         size = float(str(value))
     except ValueError:
         return None
-    factor = _UM_PER_UNIT.get((unit or "").replace("\\u00B5", "\N{MICRO SIGN}").strip())
+    factor = UM_PER_UNIT.get((unit or "").replace("\\u00B5", "\N{MICRO SIGN}").strip())
     if factor is None or not math.isfinite(size) or size <= 0:
         return None
     return size * factor

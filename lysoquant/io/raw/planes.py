@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from lysoquant.files import ARRAY_METADATA
 from lysoquant.io.raw import pixels
 from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.leica import lif_size_um, read_lif_plane
 from lysoquant.io.raw.nikon import nd2_size_um, read_nd2_plane
+from lysoquant.io.raw.ome_zarr import read_zarr_plane, zarr_size_um
 from lysoquant.io.raw.pixels import Pixels
 from lysoquant.io.raw.zeiss import czi_size_um, read_czi_plane
 
@@ -39,8 +41,9 @@ PIXEL_READERS: Final[Mapping[str, PixelReader]] = {
     ".lif": PixelReader(read_lif_plane, lif_size_um),
     ".czi": PixelReader(read_czi_plane, czi_size_um),
     ".nd2": PixelReader(read_nd2_plane, nd2_size_um),
+    **dict.fromkeys(ARRAY_METADATA, PixelReader(read_zarr_plane, zarr_size_um)),
 }
-"""By the ending of a file in lower case. A new type of file is a line here."""
+"""By the ending of a file in lower case, or its name. A new type of file is a line here."""
 
 
 def read_plane(plane: Plane) -> Pixels:
@@ -72,4 +75,4 @@ def file_pixel_size_um(path: Path) -> float | None:
 
 
 def _reader(path: Path) -> PixelReader:
-    return PIXEL_READERS.get(path.suffix.lower(), _TIFF)
+    return PIXEL_READERS.get(path.name) or PIXEL_READERS.get(path.suffix.lower(), _TIFF)
