@@ -25,8 +25,10 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/ready-dev: .venv/ready envs/requirements-dev.lock
+# Viewers without their dependencies: see envs/viewers.txt.
+.venv/ready-dev: .venv/ready envs/requirements-dev.lock envs/viewers.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement envs/viewers.txt
 	@touch $@
 
 demo: setup
