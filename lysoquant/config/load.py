@@ -101,7 +101,7 @@ class Project:
                     channels=config.channels, params=config.measure, on_bad_field=config.on_bad_field
                 )
             case "aggregate":
-                return AggregateSettings(params=config.aggregate, cargo=config.channels.cargo)
+                return AggregateSettings(params=config.aggregate, **config.channels.by_role())
             case "report":
                 # Without `execution`: it changes no result, so it must not make the report anew.
                 shown_config = config.model_dump(mode="json", exclude={"execution"})

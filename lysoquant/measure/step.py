@@ -16,7 +16,13 @@ from lysoquant.errors import FieldError, StageError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import read_parquet, write_parquet
 from lysoquant.layout import Layout
-from lysoquant.measure.columns import cells_schema, endolysosomes_schema, fields_schema, segment_schema
+from lysoquant.measure.columns import (
+    cells_schema,
+    channel_qualities,
+    endolysosomes_schema,
+    fields_schema,
+    segment_schema,
+)
 from lysoquant.measure.field import Columns, FieldTables, Objects, measure_field
 from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import (
@@ -188,7 +194,7 @@ class _Batch:
                 well, "endolysosomes", {i: found.regions for i, found in good.items()}, endolysosomes_schema(channels)
             ),
             "cells": self._write(well, "cells", {i: found.cells for i, found in good.items()}, cells_schema(channels)),
-            "fields": self._write_fields(well, own),
+            "fields": self._write_fields(well, own, channels),
         }
         return WellOutcome(
             digest=digest_json({name: digest_file(path) for name, path in written.items()}),
@@ -247,8 +253,8 @@ class _Batch:
         write_parquet(path, pd.DataFrame(frame), schema)
         return path
 
-    def _write_fields(self, well: str, own: Sequence[Json]) -> Path:
-        rows = []
+    def _write_fields(self, well: str, own: Sequence[Json], channels: Sequence[str]) -> Path:
+        rows, schema = [], fields_schema(channels)
         for report in own:
             merged = merge_field_reports([self.reports[well][report["field"]], report])
             rows.append(
@@ -262,10 +268,11 @@ class _Batch:
                     "saturated_fraction": merged.get("saturated_fraction", math.nan),
                     "n_cells": report["n_cells"],
                     "n_endolysosomes": report["n_endolysosomes"],
+                    **{name: merged.get(name, math.nan) for name in channel_qualities(channels)},
                 }
             )
         path = self.layout.well_tables(self.plate, well) / "fields.parquet"
-        write_parquet(path, pd.DataFrame(rows, columns=fields_schema().names), fields_schema())
+        write_parquet(path, pd.DataFrame(rows, columns=schema.names), schema)
         return path
 
 
