@@ -71,9 +71,9 @@ class FieldJudge:
             )
         if score < self.params.min_relative_focus * self.usual_focus:
             found.append(
-                f"out of focus: channel {label!r} has a focus score of {score:.3g}, {score / self.usual_focus:.2g} of "
-                f"the plate's median {self.usual_focus:.3g}, expected at least {self.params.min_relative_focus:g} of it "
-                "(aggregate.field_quality.min_relative_focus)"
+                f"out of focus: channel {label!r} has a focus score of {score:.3g}, {score / self.usual_focus:.2g} "
+                f"of the plate's median {self.usual_focus:.3g}, expected at least {self.params.min_relative_focus:g} "
+                "of it (aggregate.field_quality.min_relative_focus)"
             )
         return found
 
@@ -84,8 +84,8 @@ class FieldJudge:
         if not nucleus > self.params.swap_detail_ratio * lysosome:
             return []
         return [
-            f"channels swapped? the nucleus channel {self.roles['nucleus']!r} has more fine detail ({nucleus:.2g} of its "
-            f"variance) than the lysosome channel {self.roles['lysosome']!r} ({lysosome:.2g}), by more than "
+            f"channels swapped? the nucleus channel {self.roles['nucleus']!r} has more fine detail ({nucleus:.2g} of "
+            f"its variance) than the lysosome channel {self.roles['lysosome']!r} ({lysosome:.2g}), by more than "
             f"{self.params.swap_detail_ratio:g} times (aggregate.field_quality.swap_detail_ratio); see channels"
         ]
 

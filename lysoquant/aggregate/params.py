@@ -42,7 +42,8 @@ class FieldQualityParams(Params):
     min_relative_focus: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Least focus score of the lysosome channel as a share of the plate's median, from 5 fields on. 0: not judged."""
     swap_detail_ratio: Annotated[float, Field(gt=1)] = 2.0
-    """A nucleus channel with so many times more of its variance within 2.5 um than the lysosome channel looks swapped."""
+    """A nucleus channel with so many times the fine detail (variance within 2.5 um) of the lysosome channel
+    looks swapped."""
 
 
 class AggregateParams(Params):

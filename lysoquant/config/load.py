@@ -91,14 +91,22 @@ class Project:
                     source=source, params=config.convert, on_bad_field=config.on_bad_field, lysosome=lysosome
                 )
             case "cells":
-                return CellsSettings(channels=config.channels, params=config.cells, on_bad_field=config.on_bad_field)
+                return CellsSettings(
+                    channels=config.channels,
+                    params=config.cells,
+                    illumination=config.illumination,
+                    on_bad_field=config.on_bad_field,
+                )
             case "segment":
                 return SegmentSettings(
                     channels=config.channels, params=config.segment, on_bad_field=config.on_bad_field
                 )
             case "measure":
                 return MeasureSettings(
-                    channels=config.channels, params=config.measure, on_bad_field=config.on_bad_field
+                    channels=config.channels,
+                    params=config.measure,
+                    illumination=config.illumination,
+                    on_bad_field=config.on_bad_field,
                 )
             case "aggregate":
                 return AggregateSettings(params=config.aggregate, **config.channels.by_role())

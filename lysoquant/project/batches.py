@@ -211,6 +211,16 @@ class Plan:
         )
         return [path for path in dict.fromkeys(paths) if path.is_file()]
 
+    def flat_field_files(self, plate: str) -> list[Path]:
+        """Flat-field images that a plate's cells and intensities are corrected by, those that are there."""
+        params, project = self.project.config.illumination, self.project.layout.project
+        if not params.flat_field:
+            return []
+        pattern = params.pattern(plate=plate)
+        root = Path(pattern).anchor
+        found = Path(root).glob(pattern.removeprefix(root)) if root else project.glob(pattern)
+        return sorted(path for path in found if path.is_file())
+
     def measure_records(self) -> list[Path]:
         """Every record that aggregate waits for."""
         layout = self.project.layout

@@ -4,6 +4,9 @@
 rule measure:
     input:
         records=upstream("measure"),
+        flat_fields=lambda wildcards: [
+            plan.path(path) for path in plan.flat_field_files(wildcards.plate)
+        ],
     output:
         record=record("measure"),
     log:
