@@ -20,6 +20,7 @@ from lysoquant.config.yaml_text import MAX_BYTES, Key, parse_yaml
 from lysoquant.convert.params import ConvertSettings, PlateSource
 from lysoquant.errors import ConfigError
 from lysoquant.files import open_file
+from lysoquant.illumination.params import IlluminationParams
 from lysoquant.layout import Layout
 from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import canonical_json
@@ -91,10 +92,12 @@ class Project:
                     source=source, params=config.convert, on_bad_field=config.on_bad_field, lysosome=lysosome
                 )
             case "cells":
+                # Only the watershed reads pixels: cells made elsewhere do not depend on the light.
+                light = config.illumination if config.cells.method == "watershed" else IlluminationParams()
                 return CellsSettings(
                     channels=config.channels,
                     params=config.cells,
-                    illumination=config.illumination,
+                    illumination=light,
                     on_bad_field=config.on_bad_field,
                 )
             case "segment":

@@ -211,10 +211,11 @@ class Plan:
         )
         return [path for path in dict.fromkeys(paths) if path.is_file()]
 
-    def flat_field_files(self, plate: str) -> list[Path]:
-        """Flat-field images that a plate's cells and intensities are corrected by, those that are there."""
-        params, project = self.project.config.illumination, self.project.layout.project
-        if not params.flat_field:
+    def flat_field_files(self, stage: str, plate: str) -> list[Path]:
+        """Flat-field images by which a stage corrects what it reads of a plate, those that are there."""
+        config, project = self.project.config, self.project.layout.project
+        params = config.illumination
+        if not params.flat_field or (stage == "cells" and config.cells.method != "watershed"):
             return []
         pattern = params.pattern(plate=plate)
         root = Path(pattern).anchor

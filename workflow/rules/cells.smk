@@ -5,7 +5,7 @@ rule cells:
     input:
         records=upstream("cells"),
         flat_fields=lambda wildcards: [
-            plan.path(path) for path in plan.flat_field_files(wildcards.plate)
+            plan.path(path) for path in plan.flat_field_files("cells", wildcards.plate)
         ],
         outlines=lambda wildcards: [
             plan.path(path)
