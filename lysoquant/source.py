@@ -16,7 +16,7 @@ _PACKAGE: Final = Path(__file__).parent
 
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "convert": ("convert", "units.py", "io/raw", "io/store.py", "io/pyramid.py"),
-    "cells": ("cells", "io/rois.py"),
+    "cells": ("cells", "illumination/flat_field.py", "io/flat_fields.py", "io/rois.py"),
     "segment": (
         "segment",
         "model/network.py",
@@ -26,7 +26,7 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {
         "model/weights.py",
         "units.py",
     ),
-    "measure": ("measure", "io/field_tables.py", "io/tables.py"),
+    "measure": ("measure", "illumination/flat_field.py", "io/field_tables.py", "io/flat_fields.py", "io/tables.py"),
     "aggregate": ("aggregate", "io/tables.py"),
     "report": ("report",),
 }

@@ -31,11 +31,28 @@ class ExpressionParams(Params):
         return self
 
 
+class FieldQualityParams(Params):
+    """Which fields are flagged by what their raw images look like; a flagged field still counts."""
+
+    min_signal_to_background: Annotated[float, Field(ge=0)] = 3.0
+    """Least rise of the brightest things above the background, in units of the noise of a pixel (noise alone: about 1):
+    below it in every role's channel the field is empty, in the lysosome or nucleus channel too dim. 0: not judged."""
+    min_focus_score: Annotated[float, Field(ge=0)] = 0.0
+    """Least focus score of the lysosome channel (`fields.parquet` has it of every field). 0: not judged."""
+    min_relative_focus: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Least focus score of the lysosome channel as a share of the plate's median, from 5 fields on. 0: not judged."""
+    swap_detail_ratio: Annotated[float, Field(gt=1)] = 2.0
+    """A nucleus channel with so many times the fine detail (variance within 2.5 um) of the lysosome channel
+    looks swapped."""
+
+
 class AggregateParams(Params):
     """From cells to wells, conditions and statistics."""
 
     expression: ExpressionParams = ExpressionParams()
     """Expression gate; cells outside it stay in the tables but do not enter a well's occupancy."""
+    field_quality: FieldQualityParams = FieldQualityParams()
+    """Which fields are flagged by what their raw images look like; a flagged field still counts."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     """Confidence of the intervals."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 2000
@@ -52,3 +69,7 @@ class AggregateSettings(Params):
     params: AggregateParams
     cargo: str
     """Label of the cargo channel."""
+    lysosome: str | None = None
+    """Label of the lysosome channel; None: not judged."""
+    nucleus: str | None = None
+    """Label of the nucleus channel; None where there is none."""

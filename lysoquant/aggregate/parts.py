@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from lysoquant.aggregate.expression import Floats, Gate, is_expressing
+from lysoquant.aggregate.field_quality import FieldJudge, judged
 from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.aggregate.wells import WellParts
 from lysoquant.errors import InputError, StageError
@@ -77,8 +78,22 @@ def read_cargo(layout: Layout, plate: str, well: str, *, settings: AggregateSett
     return _cargo_mean(_read_table(_part_path(layout, plate, well, "cells"), plate), plate=plate, settings=settings)
 
 
-def read_parts(layout: Layout, plate: str, well: str, *, settings: AggregateSettings, gate: Gate) -> Parts:
-    """Part tables of one well, sorted, the cells with `is_expressing`.
+def read_fields(layout: Layout, plate: str, well: str) -> list[dict[str, Any]]:
+    """Rows of the fields of a well.
+
+    Raises
+    ------
+    StageError
+        If the table can't be read.
+    """
+    rows: list[dict[str, Any]] = _read_table(_part_path(layout, plate, well, "fields"), plate).to_pylist()
+    return rows
+
+
+def read_parts(
+    layout: Layout, plate: str, well: str, *, settings: AggregateSettings, gate: Gate, judge: FieldJudge
+) -> Parts:
+    """Part tables of one well, sorted, the cells with `is_expressing`, the fields judged.
 
     Raises
     ------
@@ -91,6 +106,7 @@ def read_parts(layout: Layout, plate: str, well: str, *, settings: AggregateSett
     for name, keys in SORT_KEYS.items():
         table = _read_table(_part_path(layout, plate, well, name), plate)
         tables[name] = table.sort_by([(key, "ascending") for key in keys])
+    tables["fields"] = judged(tables["fields"], judge)
     cells = tables["cells"]
     expressing = is_expressing(cargo_mean=_cargo_mean(cells, plate=plate, settings=settings), gate=gate)
     at = cells.schema.get_field_index("n_endolysosomes")

@@ -12,6 +12,7 @@ from typing import Final
 import pyarrow as pa
 
 from lysoquant.aggregate.expression import Gate, find_gate
+from lysoquant.aggregate.field_quality import FieldJudge, field_judge
 from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.aggregate.parts import (
     SORT_KEYS,
@@ -20,6 +21,7 @@ from lysoquant.aggregate.parts import (
     all_aligned,
     joined_schemas,
     read_cargo,
+    read_fields,
     read_parts,
     summary,
 )
@@ -165,8 +167,11 @@ class Plate:
         return find_gate(cargo_mean=cargo, control_wells=controls, params=params)
 
     def _wells(self, schemas: Schemas, gate: Gate, pool: Workers) -> Iterator[tuple[str, tuple[Row, Parts]]]:
+        rows = [row for well in self.wells for row in read_fields(self.layout, self.name, well)]
+        judge = field_judge(rows, settings=self.settings)
         tasks = [
-            _Task(self.layout, self.name, well, self._mapped(well), self.settings, schemas, gate) for well in self.wells
+            _Task(self.layout, self.name, well, self._mapped(well), self.settings, schemas, gate, judge)
+            for well in self.wells
         ]
         yield from zip(self.wells, pool.stream(_summed_up, tasks), strict=True)
 
@@ -195,11 +200,12 @@ class _Task:
     settings: AggregateSettings
     schemas: Schemas
     gate: Gate
+    judge: FieldJudge
 
 
 def _summed_up(task: _Task) -> tuple[Row, Parts]:
     """A well's row, its scores still NaN, and its part tables as they go into the joined ones."""
-    tables = read_parts(task.layout, task.plate, task.well, settings=task.settings, gate=task.gate)
+    tables = read_parts(task.layout, task.plate, task.well, settings=task.settings, gate=task.gate, judge=task.judge)
     parts = replace(summary(tables), doubt=task.gate.doubt)
     row = well_row(plate=task.plate, well=task.well, mapped=task.mapped, parts=parts, params=task.settings.params)
     return row, all_aligned(tables, task.schemas)

@@ -103,7 +103,7 @@ def write_plate(layout: Layout, plate: str, size: Size, *, seed: int) -> list[st
         }
         _write(folder / "endolysosomes.parquet", regions, endolysosomes_schema(CHANNELS), n_regions, random)
         fields = keys | {"field": np.arange(size.fields), "status": "ok", "reason": ""}
-        _write(folder / "fields.parquet", fields, fields_schema(), size.fields, random)
+        _write(folder / "fields.parquet", fields, fields_schema(CHANNELS), size.fields, random)
         write_json(layout.well_record(plate, "measure", well), {"digest": f"{plate} {well} {seed}"})
     return wells
 

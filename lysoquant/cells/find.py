@@ -83,6 +83,12 @@ def boundary_roles(params: CellsParams) -> tuple[str, ...]:
     return ("lysosome", "cargo") if params.boundary == "both" else (params.boundary,)
 
 
+def watershed_channels(settings: CellsSettings) -> list[str]:
+    """Labels of the channels that the watershed reads."""
+    labels = settings.channels.by_role()
+    return [labels[role] for role in ("nucleus", *boundary_roles(settings.params)) if role in labels]
+
+
 def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None) -> Found:
     """Find the cells of a field.
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from lysoquant.cells.template import check_template
 from lysoquant.channels import Channels
+from lysoquant.illumination.params import IlluminationParams
 from lysoquant.params import Params
 
 
@@ -48,4 +49,5 @@ class CellsSettings(Params):
 
     channels: Channels
     params: CellsParams
+    illumination: IlluminationParams = IlluminationParams()
     on_bad_field: Literal["flag", "fail"] = "flag"

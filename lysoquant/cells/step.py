@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.cells.find import find_in_field, require_nucleus
+from lysoquant.cells.find import find_in_field, require_nucleus, watershed_channels
 from lysoquant.cells.params import CellsSettings
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.errors import DamagedFieldError, FieldError, InputError
+from lysoquant.illumination.flat_field import EvenField, FlatFields
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import (
@@ -71,6 +72,14 @@ def run(
     by_file = params.method in ("rois", "labels")
     names = {well: _file_names(store, settings, plate, well) if by_file else [] for well in wells}
     _refuse_shared_files(names)
+    lights = FlatFields.of(
+        project=layout.project,
+        plate=plate,
+        store=store,
+        wells=wells,
+        channels=watershed_channels(settings) if params.method == "watershed" else (),
+        params=settings.illumination,
+    )
 
     def do_field(well: str, index: int) -> tuple[Json, str]:
         """The field's report and its labels' digest, empty where there is no image that could have labels."""
@@ -79,7 +88,7 @@ def run(
         lost = any(report["field"] == index and report["status"] == FAILED for report in upstream[well]["fields"])
         where = f"plate {plate}, field {field.name}"
         try:
-            labels, report = _do_field(field, index, settings, path, lost=lost, where=where)
+            labels, report = _do_field(field, index, settings, path, lights, lost=lost, where=where)
             field.write_label(CELLS, labels)
         except DamagedFieldError as error:
             return _failed(index, error, settings, where=where), ""
@@ -102,7 +111,7 @@ def run(
         plate=plate,
         wells=wells,
         parameters=settings.model_dump(mode="json"),
-        inputs={well: _inputs(layout, upstream[well], names[well]) for well in wells},
+        inputs={well: _inputs(layout, upstream[well], names[well]) | lights.inputs() for well in wells},
         work=work,
         record=record,
     )
@@ -131,14 +140,21 @@ def _inputs(layout: Layout, convert: Json, names: Sequence[str]) -> Json:
 
 
 def _do_field(
-    field: FieldStore, index: int, settings: CellsSettings, path: Path | None, *, lost: bool, where: str
+    field: FieldStore,
+    index: int,
+    settings: CellsSettings,
+    path: Path | None,
+    lights: FlatFields,
+    *,
+    lost: bool,
+    where: str,
 ) -> tuple[Labels, Json]:
     empty = np.zeros(field.shape, np.uint32)
     if lost:
         # convert's own report says why; the label image is there so that the plate stays whole for viewers.
         return empty, field_report(index, n_cells=0, n_border_cells=0)
     try:
-        found = find_in_field(field, settings, path)
+        found = find_in_field(EvenField(field, lights), settings, path)
     except FieldError as error:
         return empty, _failed(index, error, settings, where=where)
     return found.cells, field_report(

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "measure": ("lysoquant.cli.stages:measure", "Measure endolysosomes and cells."),
     "aggregate": ("lysoquant.cli.stages:aggregate", "From cells to wells, conditions and statistics."),
     "report": ("lysoquant.cli.stages:report", "Write the HTML report."),
+    "illumination": ("lysoquant.cli.illumination:illumination", "Estimate the uneven light of converted plates."),
     "simulate": ("lysoquant.cli.simulate:simulate", "Make plates with a known truth."),
     "model": ("lysoquant.cli.model:model", "Look at, import and export model files."),
     "train": ("lysoquant.cli.train:train", "Train the network on simulated scenes."),

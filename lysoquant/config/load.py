@@ -20,6 +20,7 @@ from lysoquant.config.yaml_text import MAX_BYTES, Key, parse_yaml
 from lysoquant.convert.params import ConvertSettings, PlateSource
 from lysoquant.errors import ConfigError
 from lysoquant.files import open_file
+from lysoquant.illumination.params import IlluminationParams
 from lysoquant.layout import Layout
 from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import canonical_json
@@ -91,17 +92,27 @@ class Project:
                     source=source, params=config.convert, on_bad_field=config.on_bad_field, lysosome=lysosome
                 )
             case "cells":
-                return CellsSettings(channels=config.channels, params=config.cells, on_bad_field=config.on_bad_field)
+                # Only the watershed reads pixels: cells made elsewhere do not depend on the light.
+                light = config.illumination if config.cells.method == "watershed" else IlluminationParams()
+                return CellsSettings(
+                    channels=config.channels,
+                    params=config.cells,
+                    illumination=light,
+                    on_bad_field=config.on_bad_field,
+                )
             case "segment":
                 return SegmentSettings(
                     channels=config.channels, params=config.segment, on_bad_field=config.on_bad_field
                 )
             case "measure":
                 return MeasureSettings(
-                    channels=config.channels, params=config.measure, on_bad_field=config.on_bad_field
+                    channels=config.channels,
+                    params=config.measure,
+                    illumination=config.illumination,
+                    on_bad_field=config.on_bad_field,
                 )
             case "aggregate":
-                return AggregateSettings(params=config.aggregate, cargo=config.channels.cargo)
+                return AggregateSettings(params=config.aggregate, **config.channels.by_role())
             case "report":
                 # Without `execution`: it changes no result, so it must not make the report anew.
                 shown_config = config.model_dump(mode="json", exclude={"execution"})

@@ -10,6 +10,7 @@ from lysoquant.aggregate.params import AggregateParams
 from lysoquant.cells.params import CellsParams
 from lysoquant.channels import Channels
 from lysoquant.convert.params import ConvertParams
+from lysoquant.illumination.params import IlluminationParams
 from lysoquant.measure.params import MeasureParams
 from lysoquant.params import Params
 from lysoquant.report.params import ReportParams
@@ -59,6 +60,8 @@ class Config(Params):
     """Which channel plays which role; labels as the plate's own metadata name them."""
     convert: ConvertParams = ConvertParams()
     """From raw images to one OME-Zarr store a plate."""
+    illumination: IlluminationParams = IlluminationParams()
+    """Correction of uneven light before cells are found and intensities measured; raw pixels stay raw in the store."""
     cells: CellsParams = CellsParams()
     """Finding the cells of a field."""
     segment: SegmentParams = SegmentParams()

@@ -1,4 +1,4 @@
-"""What can be said of a raw image before anything is found in it: is it sharp, is it saturated."""
+"""What can be said of a raw image before anything is found in it: sharp, saturated, empty, of fine or coarse things."""
 
 from __future__ import annotations
 
@@ -17,6 +17,22 @@ _DETECTOR_CEILINGS: Final = (1023, 4095, 16383)
 
 _PILED_UP_PX: Final = 8
 """So many pixels at a camera's largest value are no coincidence."""
+
+_BINNED_PX: Final = 4
+"""Signal is looked for in means of so many pixels squared, which a single hot pixel does not fill."""
+
+_BACKGROUND_PERCENTILE: Final = 10.0
+_SIGNAL_PERCENTILE: Final = 99.9
+
+_MAD_OF_NORMAL: Final = 0.6745
+"""Median absolute deviation of a normal distribution with a standard deviation of 1."""
+
+_ROUNDING_NOISE: Final = 12**-0.5
+"""Standard deviation of what rounding to whole grey values takes away: no image has less noise."""
+
+_FINE_UM: Final = 0.2
+_COARSE_UM: Final = 2.5
+"""Endolysosomes vary between these two lengths, nuclei beyond the second."""
 
 
 def focus_score(image: npt.NDArray[Any]) -> float:
@@ -73,3 +89,68 @@ def saturated_fraction(image: npt.NDArray[Any]) -> float:
         image.dtype.itemsize > 1 and largest in _DETECTOR_CEILINGS and n_largest >= _PILED_UP_PX
     )
     return n_largest / image.size if is_ceiling else 0.0
+
+
+def signal_to_background(image: npt.NDArray[Any]) -> float:
+    """How far the brightest things stand above the background, in units of the noise of a pixel.
+
+    Parameters
+    ----------
+    image : (Y, X) array
+        Grey values.
+
+    Returns
+    -------
+    float
+        99.9th less 10th percentile of the means of 4 x 4 pixels, over the noise; 0 for an image of one value, about 1
+        where there is nothing but noise. Independent of exposure, gain and camera offset.
+
+    Notes
+    -----
+    The noise is the median absolute difference of neighbours across both axes (Immerkaer's mask of 2 x 2 pixels), which
+    things larger than a few pixels and slow shading do not reach; never less than what rounding leaves.
+
+    References
+    ----------
+    Immerkaer 1996, Fast noise variance estimation, doi:10.1006/cviu.1996.0060.
+    """
+    if image.min() == image.max() or min(image.shape) < _BINNED_PX:
+        return 0.0
+    low, high = np.percentile(_block_means(image, _BINNED_PX), [_BACKGROUND_PERCENTILE, _SIGNAL_PERCENTILE])
+    grey = image.astype(np.float32)
+    across = (grey[:-1, :-1] - grey[1:, :-1] - grey[:-1, 1:] + grey[1:, 1:]) / 2
+    noise = max(float(np.median(np.abs(across))) / _MAD_OF_NORMAL, _ROUNDING_NOISE)
+    return float(high - low) / noise
+
+
+def detail_fraction(image: npt.NDArray[Any], *, pixel_size_um: float) -> float:
+    """Share of an image's variance that lies within 2.5 um: small things such as endolysosomes, not nuclei.
+
+    Parameters
+    ----------
+    image : (Y, X) array
+        Grey values.
+    pixel_size_um : float
+        Edge of a pixel.
+
+    Returns
+    -------
+    float
+        In [0, 1], of means over 0.2 um, which takes most of the noise away; NaN where nothing varies, or the image is
+        smaller than 10 um.
+    """
+    if not pixel_size_um > 0 or min(image.shape) * pixel_size_um < 4 * _COARSE_UM:
+        return math.nan
+    n_fine = max(1, round(_FINE_UM / pixel_size_um))
+    fine = _block_means(image, n_fine)
+    coarse = _block_means(fine, max(2, round(_COARSE_UM / (n_fine * pixel_size_um))))
+    variance = float(fine.var(dtype=np.float64))
+    return max(0.0, 1 - float(coarse.var(dtype=np.float64)) / variance) if variance > 0 else math.nan
+
+
+def _block_means(image: npt.NDArray[Any], edge: int) -> npt.NDArray[np.float32]:
+    """Means of squares of `edge` pixels; what is left over at the lower and right border is left out."""
+    height, width = (length // edge * edge for length in image.shape)
+    blocks = image[:height, :width].reshape(height // edge, edge, width // edge, edge)
+    means: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return means

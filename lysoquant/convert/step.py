@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lysoquant.convert.assemble import assemble
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.params import ConvertParams, ConvertSettings
-from lysoquant.convert.quality import focus_score, saturated_fraction
+from lysoquant.convert.quality import detail_fraction, focus_score, saturated_fraction, signal_to_background
 from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
 from lysoquant.files import size_and_time
 from lysoquant.io import raw as raw_io
@@ -269,7 +269,7 @@ class _Batch:
         return _Image(
             planes=planes,
             pixel_size_um=size,
-            report=_judge(index, planes, size, self.settings.params),
+            report=_judge(index, planes, self.described.channels, size, self.settings.params),
             z={channel: list(stack) for channel, stack in stacks.items()},
         )
 
@@ -411,11 +411,26 @@ def _in_place_notes(described: RawPlate, params: ConvertParams) -> list[str]:
     ]
 
 
-def _judge(index: int, planes: npt.NDArray[Any], pixel_size_um: float, params: ConvertParams) -> Json:
-    """Report of a readable field: median focus and largest saturation of its channels."""
+def _judge(
+    index: int, planes: npt.NDArray[Any], channels: Sequence[str], pixel_size_um: float, params: ConvertParams
+) -> Json:
+    """Report of a readable field: median focus and largest saturation of its channels, and each channel's numbers.
+
+    Here only what needs no comparison is judged; aggregate judges the numbers.
+    """
     saturated = max(saturated_fraction(plane) for plane in planes)
-    scores = [score for score in map(focus_score, planes) if not math.isnan(score)]
-    values = {"saturated_fraction": _rounded(saturated)}
+    found = {
+        f"{kind}_{channel}": value
+        for channel, plane in zip(channels, planes, strict=True)
+        for kind, value in (
+            ("focus_score", focus_score(plane)),
+            ("signal_to_background", signal_to_background(plane)),
+            ("detail_fraction", detail_fraction(plane, pixel_size_um=pixel_size_um)),
+        )
+    }
+    values = {name: _rounded(value) for name, value in found.items() if not math.isnan(value)}
+    values["saturated_fraction"] = _rounded(saturated)
+    scores = [values[name] for name in (f"focus_score_{channel}" for channel in channels) if name in values]
     if scores:
         values["focus_score"] = _rounded(float(np.median(scores)))
     reasons = [reason for reason in (pixel_size_verdict(pixel_size_um),) if reason is not None]

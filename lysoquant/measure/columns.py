@@ -20,10 +20,16 @@ SHAPES: Final = (
 )
 DISTANCES: Final = ("distance_to_nucleus_um", "distance_to_cell_border_um")
 INTENSITIES: Final = ("intensity_mean", "rim_mean", "lumen_mean")
+QUALITIES: Final = ("focus_score", "signal_to_background", "detail_fraction")
 CARGO_AREA: Final = "cargo_area_fraction"
 
 _STRING, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _FIELD_KEY: Final = [("plate", _STRING), ("well", _STRING), ("field", _INT)]
+
+
+def channel_qualities(channels: Sequence[str]) -> list[str]:
+    """Columns of `fields.parquet` that convert's report of a field has, by channel."""
+    return [f"{kind}_{channel}" for channel in channels for kind in QUALITIES]
 
 
 def region_measurements(channels: Sequence[str]) -> list[str]:
@@ -47,10 +53,11 @@ def cells_schema(channels: Sequence[str]) -> pa.Schema:
     return pa.schema([*_FIELD_KEY, ("cell", _INT), *own, *intensities, *counts, *means])
 
 
-def fields_schema() -> pa.Schema:
-    """Schema of `fields.parquet`."""
+def fields_schema(channels: Sequence[str]) -> pa.Schema:
+    """Schema of `fields.parquet`: the contract's columns, then what convert says of each channel."""
     quality = [("status", _STRING), ("reason", _STRING), ("focus_score", _FLOAT), ("saturated_fraction", _FLOAT)]
-    return pa.schema([*_FIELD_KEY, *quality, ("n_cells", _INT), ("n_endolysosomes", _INT)])
+    own = [(name, _FLOAT) for name in channel_qualities(channels)]
+    return pa.schema([*_FIELD_KEY, *quality, ("n_cells", _INT), ("n_endolysosomes", _INT), *own])
 
 
 def segment_schema() -> pa.Schema:

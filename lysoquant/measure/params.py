@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lysoquant.channels import Channels
+from lysoquant.illumination.params import IlluminationParams
 from lysoquant.params import Params
 from lysoquant.units import MIN_AREA_UM2
 
@@ -27,4 +28,5 @@ class MeasureSettings(Params):
 
     channels: Channels
     params: MeasureParams
+    illumination: IlluminationParams = IlluminationParams()
     on_bad_field: Literal["flag", "fail"] = "flag"

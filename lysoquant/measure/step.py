@@ -13,11 +13,18 @@ import pandas as pd
 import pyarrow as pa
 
 from lysoquant.errors import FieldError, StageError
+from lysoquant.illumination.flat_field import FlatFields
 from lysoquant.io.field_tables import write_field_tables
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import read_parquet, write_parquet
 from lysoquant.layout import Layout
-from lysoquant.measure.columns import cells_schema, endolysosomes_schema, fields_schema, segment_schema
+from lysoquant.measure.columns import (
+    cells_schema,
+    channel_qualities,
+    endolysosomes_schema,
+    fields_schema,
+    segment_schema,
+)
 from lysoquant.measure.field import Columns, FieldTables, Objects, measure_field
 from lysoquant.measure.params import MeasureSettings
 from lysoquant.record import (
@@ -79,12 +86,23 @@ def run(
         under ``on_bad_field: fail``.
     """
     upstream = {stage: require_wells(layout, plate, stage, wells) for stage in _UPSTREAM}
+    store = PlateStore.open(layout.plate_store(plate))
+    reports = {well: _merged_reports(upstream, well) for well in wells}
+    lights = FlatFields.of(
+        project=layout.project,
+        plate=plate,
+        store=store,
+        wells=wells,
+        channels=_channels(plate, store, reports) if settings.illumination.flat_field else (),
+        params=settings.illumination,
+    )
     batch = _Batch(
         layout=layout,
         plate=plate,
-        store=PlateStore.open(layout.plate_store(plate)),
+        store=store,
         settings=settings,
-        reports={well: _merged_reports(upstream, well) for well in wells},
+        reports=reports,
+        lights=lights,
     )
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
@@ -101,7 +119,9 @@ def run(
         plate=plate,
         wells=wells,
         parameters=settings.model_dump(mode="json"),
-        inputs={well: {stage: upstream[stage][well]["digest"] for stage in _UPSTREAM} for well in wells},
+        inputs={
+            well: {stage: upstream[stage][well]["digest"] for stage in _UPSTREAM} | lights.inputs() for well in wells
+        },
         work=work,
         record=record,
     )
@@ -125,13 +145,14 @@ class _Task:
     channels: tuple[str, ...]
     objects: Objects
     settings: MeasureSettings
+    lights: FlatFields
 
 
 def _measure(task: _Task) -> FieldTables | FieldError:
     """A field's measurements, or why it has none."""
     try:
         return measure_field(
-            images={channel: task.store.read(channel) for channel in task.channels},
+            images={channel: task.lights.read(task.store, channel) for channel in task.channels},
             cells=task.store.read_label(CELLS),
             labels=task.store.read_label(ENDOLYSOSOMES),
             objects=task.objects,
@@ -152,6 +173,7 @@ class _Batch:
     store: PlateStore
     settings: MeasureSettings
     reports: dict[str, dict[int, Json]]
+    lights: FlatFields
 
     def groups(self, wells: Sequence[str], *, at_least: int) -> Iterator[list[str]]:
         """Wells in order, so many together that they have at least that many fields."""
@@ -174,6 +196,7 @@ class _Batch:
                 channels=self._channels(well),
                 objects=_objects_of(objects, index),
                 settings=self.settings,
+                lights=self.lights,
             )
             for index, report in self.reports[well].items()
             if report["status"] != FAILED
@@ -190,7 +213,7 @@ class _Batch:
                 well, "endolysosomes", {i: found.regions for i, found in good.items()}, endolysosomes_schema(channels)
             ),
             "cells": self._write(well, "cells", {i: found.cells for i, found in good.items()}, cells_schema(channels)),
-            "fields": self._write_fields(well, own),
+            "fields": self._write_fields(well, own, channels),
         }
         return WellOutcome(
             digest=digest_json({name: digest_file(path) for name, path in written.items()}),
@@ -208,15 +231,7 @@ class _Batch:
         )
 
     def _channels(self, well: str) -> tuple[str, ...]:
-        # Every field has every channel of the plate: convert writes a failed one with all of them. One may be damaged.
-        problems: list[FieldError] = []
-        for each in (well, *(other for other in self.reports if other != well)):
-            for index in self.reports[each]:
-                try:
-                    return self.store.field(each, index).channels
-                except FieldError as error:
-                    problems.append(error)
-        raise StageError(f"plate {self.plate}: no field of wells {', '.join(self.reports)} can be read; {problems[0]}")
+        return _channels(self.plate, self.store, self.reports, well)
 
     def _objects_path(self, well: str) -> Path:
         return self.layout.plate_folder(self.plate) / "segment" / f"{well}.parquet"
@@ -266,8 +281,8 @@ class _Batch:
             schemas={CELLS: cells_schema(channels), ENDOLYSOSOMES: endolysosomes_schema(channels)},
         )
 
-    def _write_fields(self, well: str, own: Sequence[Json]) -> Path:
-        rows = []
+    def _write_fields(self, well: str, own: Sequence[Json], channels: Sequence[str]) -> Path:
+        rows, schema = [], fields_schema(channels)
         for report in own:
             merged = merge_field_reports([self.reports[well][report["field"]], report])
             rows.append(
@@ -281,11 +296,25 @@ class _Batch:
                     "saturated_fraction": merged.get("saturated_fraction", math.nan),
                     "n_cells": report["n_cells"],
                     "n_endolysosomes": report["n_endolysosomes"],
+                    **{name: merged.get(name, math.nan) for name in channel_qualities(channels)},
                 }
             )
         path = self.layout.well_tables(self.plate, well) / "fields.parquet"
-        write_parquet(path, pd.DataFrame(rows, columns=fields_schema().names), fields_schema())
+        write_parquet(path, pd.DataFrame(rows, columns=schema.names), schema)
         return path
+
+
+def _channels(plate: str, store: PlateStore, reports: Mapping[str, Mapping[int, Json]], *first: str) -> tuple[str, ...]:
+    """Channels of a plate, by its first field that can be read, those of the wells `first` before others."""
+    # Every field has every channel of the plate: convert writes a failed one with all of them. One may be damaged.
+    problems: list[FieldError] = []
+    for each in dict.fromkeys([*first, *reports]):
+        for index in reports[each]:
+            try:
+                return store.field(each, index).channels
+            except FieldError as error:
+                problems.append(error)
+    raise StageError(f"plate {plate}: no field of wells {', '.join(reports)} can be read; {problems[0]}")
 
 
 def _objects_of(objects: pd.DataFrame, index: int) -> Objects:

@@ -211,6 +211,17 @@ class Plan:
         )
         return [path for path in dict.fromkeys(paths) if path.is_file()]
 
+    def flat_field_files(self, stage: str, plate: str) -> list[Path]:
+        """Flat-field images by which a stage corrects what it reads of a plate, those that are there."""
+        config, project = self.project.config, self.project.layout.project
+        params = config.illumination
+        if not params.flat_field or (stage == "cells" and config.cells.method != "watershed"):
+            return []
+        pattern = params.pattern(plate=plate)
+        root = Path(pattern).anchor
+        found = Path(root).glob(pattern.removeprefix(root)) if root else project.glob(pattern)
+        return sorted(path for path in found if path.is_file())
+
     def measure_records(self) -> list[Path]:
         """Every record that aggregate waits for."""
         layout = self.project.layout

@@ -109,6 +109,8 @@ class _Plate:
             record = self._records[upstream, well]
             if upstream not in follows and record is not None and record.get("digest") != inputs.get(upstream):
                 yield f"input changed: the record of {upstream}"
+        lights = inputs.get("flat_fields", {})
+        yield from _files_changed("flat-field image", lights, outline_digests(self._layout.project, lights))
         params = self._project.config.cells
         if stage == "cells" and params.method in ("rois", "labels"):
             fields = range(self._plan.n_fields[self._plate][well])

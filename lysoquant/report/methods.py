@@ -32,6 +32,7 @@ def methods(settings: ReportSettings, *, models: Sequence[Mapping[str, Any]], te
     config = settings.config
     sentences = [
         _channels(settings),
+        _illumination(config),
         _cells(_setting(config, "cells", "method")),
         _segmentation(models),
         _minimum(_setting(config, "measure", "min_area_um2")),
@@ -58,6 +59,12 @@ def _setting(config: Mapping[str, object], *path: str) -> Any:
 def _channels(settings: ReportSettings) -> str:
     named = [f"{label} ({role})" for role, label in settings.channels.by_role().items()]
     return f"Images of {listing(named)} were analysed at their own pixel size."
+
+
+def _illumination(config: Mapping[str, object]) -> str:
+    if not _setting(config, "illumination", "flat_field"):
+        return ""
+    return "Uneven light was corrected by flat-field images before cells were found and intensities measured."
 
 
 def _cells(method: Any) -> str:

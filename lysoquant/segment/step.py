@@ -215,6 +215,8 @@ class _Segmenter:
         except FieldError as error:
             position.report = self._failed(position.well, position.index, error)
             return
+        if all(plane.min() == plane.max() for plane in (cargo, lysosome)):
+            return  # an image of one value, such as the zeros of a dead camera, holds nothing to find
         for crop in cell_crops(cells):
             image = network_input(
                 cargo[crop.box],

@@ -149,7 +149,7 @@ def test_a_well_of_failed_fields_has_typed_empty_tables(project: Layout) -> None
     folder = project.well_tables("P1", "B02")
     assert read_schema(folder / "endolysosomes.parquet").equals(endolysosomes_schema(CHANNELS))
     assert read_schema(folder / "cells.parquet").equals(cells_schema(CHANNELS))
-    assert read_schema(folder / "fields.parquet").equals(fields_schema())
+    assert read_schema(folder / "fields.parquet").equals(fields_schema(CHANNELS))
     assert len(read_parquet(folder / "endolysosomes.parquet")) == 0
     assert len(read_parquet(folder / "cells.parquet")) == 0
 

@@ -281,6 +281,18 @@ def test_wells_without_cells_are_finished_too(layout: Layout, network: Threshold
     assert record["wells"]["B02"]["counts"]["objects"] == 4
 
 
+def test_a_field_of_one_value_costs_no_call_of_the_network(layout: Layout, network: Threshold) -> None:
+    make_project(layout)
+    field = PlateStore.open(layout.plate_store("P1")).field("B02", 0)
+    field.write_image(np.zeros((3, *SHAPE), np.uint16), channels=CHANNELS, pixel_size_um=0.1, levels=1, chunk_px=64)
+    record = segment(layout)
+    assert record["wells"]["B02"]["counts"] == {"objects": 0, "tiles": 0, "network_calls": 0}
+    assert record["wells"]["A01"]["counts"]["tiles"] == 2 * TILES_A_FIELD
+    found, classes = labels(layout, "B02", 0)
+    assert found.shape == classes.shape == SHAPE
+    assert not found.any()
+
+
 def test_a_real_network_gives_the_same_digests_in_any_order_of_wells_batches_and_threads(tmp_path: Path) -> None:
     digests = []
     for name, wells, batch_size, cores in (("a", ["A01", "B02"], 4, 1), ("b", ["B02", "A01"], 3, 2)):

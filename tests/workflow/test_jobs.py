@@ -9,9 +9,24 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tiny_project import ALL_JOBS, BATCHES, ROOT, WELLS, edit_config, jobs_in, snakemake, well_digests, write_field
+import tifffile
+from tiny_project import (
+    ALL_JOBS,
+    BATCHES,
+    CHANNELS,
+    PIXELS,
+    ROOT,
+    WELLS,
+    edit_config,
+    jobs_in,
+    snakemake,
+    well_digests,
+    write_field,
+)
 
+from lysoquant.cli.main import invoke
 from lysoquant.vocabulary import BATCH_STAGES
 
 
@@ -75,6 +90,33 @@ def test_touching_every_record_does_nothing(copy: Path, planned: Callable[[Path]
 def test_a_setting_of_measure_runs_no_network(copy: Path, planned: Callable[[Path], set[str]]) -> None:
     edit_config(copy, "min_area_um2: 0.13", "min_area_um2: 0.5")
     assert planned(copy) == {"measure B02-B03", "measure B04-B04", "aggregate", "report"}
+
+
+def test_a_limit_of_field_quality_costs_no_pixel(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    edit_config(copy, "bootstrap: 100", "bootstrap: 100, field_quality: {min_relative_focus: 0.5}")
+    assert planned(copy) == {"aggregate", "report"}
+
+
+def test_a_flat_field_redoes_what_it_corrects_and_converts_nothing(
+    copy: Path, planned: Callable[[Path], set[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit_config(copy, "report: {", "illumination: {flat_field: 'flat/{channel}.tif'}\nreport: {")
+    light = np.linspace(0.8, 1.2, PIXELS, dtype=np.float32)
+    (copy / "flat").mkdir()
+    for channel in CHANNELS:
+        tifffile.imwrite(copy / "flat" / f"{channel}.tif", np.tile(light, (PIXELS, 1)))
+    measured = {"measure B02-B03", "measure B04-B04", "aggregate", "report"}
+    assert planned(copy) == measured
+    before = well_records(copy)
+    snakemake(copy)
+    after = well_records(copy)
+    assert {name.split()[0] for name in after if after[name] != before[name]} == {"measure"}
+    assert planned(copy) == set()
+    tifffile.imwrite(copy / "flat" / "cargo.tif", np.tile(light[::-1], (PIXELS, 1)))
+    assert planned(copy) == measured
+    capsys.readouterr()
+    assert invoke(["why", str(copy), "--stage", "measure"]) == 0
+    assert "input changed: flat-field image flat/cargo.tif changed" in capsys.readouterr().out
 
 
 def test_a_setting_of_report_runs_report(copy: Path, planned: Callable[[Path], set[str]]) -> None:

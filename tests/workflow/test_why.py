@@ -158,6 +158,13 @@ def test_an_unknown_well_is_refused(done: Path, capsys: pytest.CaptureFixture[st
     assert "--well 'H12': no such well" in capsys.readouterr().err
 
 
+def test_an_estimate_of_the_light_needs_enough_fields(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["illumination", str(done)]) == 2
+    told = capsys.readouterr().err
+    assert "plate P, channel 'nucleus': 3 fields are brighter than illumination.dark, expected at least 16" in told
+    assert not (done / "flat").exists()
+
+
 def test_why_imports_nothing_heavy(done: Path) -> None:
     heavy = ["torch", "pandas", "scipy", "skimage", "dask", "pyarrow", "snakemake", "distributed"]
     code = (

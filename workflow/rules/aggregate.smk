@@ -16,7 +16,7 @@ rule aggregate:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=project.settings_json("aggregate"),
+        settings=lambda wildcards: project.settings_json("aggregate"),
         source=source("aggregate"),
     shell:
         "lysoquant aggregate . --settings {params.settings:q}"

@@ -4,6 +4,9 @@
 rule cells:
     input:
         records=upstream("cells"),
+        flat_fields=lambda wildcards: [
+            plan.path(path) for path in plan.flat_field_files("cells", wildcards.plate)
+        ],
         outlines=lambda wildcards: [
             plan.path(path)
             for path in plan.outline_files(wildcards.plate, wildcards.batch)

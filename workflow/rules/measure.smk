@@ -4,6 +4,10 @@
 rule measure:
     input:
         records=upstream("measure"),
+        flat_fields=lambda wildcards: [
+            plan.path(path)
+            for path in plan.flat_field_files("measure", wildcards.plate)
+        ],
     output:
         record=record("measure"),
     log:

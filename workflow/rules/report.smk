@@ -14,7 +14,8 @@ rule report:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=project.settings_json("report"),
+        # A function: a string with braces, such as a template of file names, would be taken for wildcards.
+        settings=lambda wildcards: project.settings_json("report"),
         source=source("report"),
     shell:
         "lysoquant report . --settings {params.settings:q}"
