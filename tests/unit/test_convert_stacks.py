@@ -166,8 +166,8 @@ def test_the_choice_of_planes_is_part_of_the_key(layout: Layout, stacks: Any) ->
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are hashed."""
     found: list[str] = []
-    digest = step.digest_file
-    monkeypatch.setattr(step, "digest_file", lambda path: (found.append(path.name), digest(path))[1])
+    digest = step.digest_image_file
+    monkeypatch.setattr(step, "digest_image_file", lambda path: (found.append(path.name), digest(path))[1])
     return found
 
 
