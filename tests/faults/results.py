@@ -47,5 +47,5 @@ def half_written(project: Path, reference: Path) -> list[str]:
 
 
 def _levels(field: Path) -> dict[str, bytes]:
-    """A field without its label images, which later stages write, and without a part of theirs."""
-    return {name: content for name, content in bytes_of(field).items() if not name.startswith("labels/")}
+    """A field without its label images and tables, which later stages write, and without a part of theirs."""
+    return {name: content for name, content in bytes_of(field).items() if not name.startswith(("labels/", "tables/"))}
