@@ -113,3 +113,23 @@ def test_a_cellvoyager_plate_of_stacks_ends_with_tables_and_an_honest_refusal(re
     wells = pd.read_csv(project / "results/tables/wells.csv")
     assert (wells.n_fields_failed == 4).all()
     assert (wells.n_endolysosomes == 0).all()
+
+
+def test_an_ome_zarr_plate_is_used_in_place_and_ends_with_an_honest_refusal(real_data: Path, tmp_path: Path) -> None:
+    raw = real_data / "hcs_ome_zarr_v04" / "single-plane-hcs.zarr"
+    before = {path: path.stat().st_mtime_ns for path in raw.rglob("*")}
+    project = tmp_path / "p"
+    roles = ("--lysosome", "Best-Focus-Projection_FITC_05", "--cargo", "Maximum-Projection_FITC_05", "--no-nucleus")
+    said = lysoquant("init", raw, "--output", project, *roles)
+    assert "(OME-Zarr 0.4)" in said
+    assert "2.7336 um is outside the tested range" in said
+    config = project / "config/config.yaml"
+    config.write_text(config.read_text().replace('ngff_version: "0.5"', 'ngff_version: "0.4"'))
+    lysoquant("run", project, "--cores", "2")
+    results = project / "results"
+    fields = pd.read_parquet(results / "tables/fields.parquet")
+    assert list(zip(fields.well, fields.status, strict=True)) == [("E07", "failed"), ("E08", "failed")]
+    assert (fields.reason.str.count("pixel size 2.7336 um is outside") == 1).all()
+    level = results / "md-single-plane/md-single-plane.zarr/E/07/0/0"
+    assert level.is_symlink()
+    assert {path: path.stat().st_mtime_ns for path in raw.rglob("*")} == before
