@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lysoquant.cells.params import CellsParams, CellsSettings
 from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um
 from lysoquant.errors import FieldError, InputError
+from lysoquant.illumination.flat_field import FieldImage
 from lysoquant.io.rois import read_cell_rois, read_label_image
 
 Labels = npt.NDArray[np.uint32]
@@ -23,21 +24,6 @@ _NO_CELLS: Final = {
     "labels": "the label image is all background; check the file",
     "field": "the field has no pixels; convert it again",
 }
-
-
-class FieldImage(Protocol):
-    """What is needed of a field: a :class:`lysoquant.io.store.FieldStore`, or a field that is not converted yet."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def shape(self) -> tuple[int, int]: ...
-
-    @property
-    def pixel_size_um(self) -> float: ...
-
-    def read(self, channel: str) -> npt.NDArray[Any]: ...
 
 
 @dataclass(frozen=True)

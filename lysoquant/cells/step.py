@@ -13,7 +13,7 @@ from lysoquant.cells.find import find_in_field, require_nucleus, watershed_chann
 from lysoquant.cells.params import CellsSettings
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.errors import DamagedFieldError, FieldError, InputError
-from lysoquant.illumination.flat_field import EvenField, FlatFields
+from lysoquant.illumination.flat_field import EvenField, FlatFields, shape_of_fields
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import (
@@ -75,8 +75,7 @@ def run(
     lights = FlatFields.of(
         project=layout.project,
         plate=plate,
-        store=store,
-        wells=wells,
+        shape=shape_of_fields(store, wells),
         channels=watershed_channels(settings) if params.method == "watershed" else (),
         params=settings.illumination,
     )

@@ -11,7 +11,7 @@ import click
 from lysoquant.config import Project
 from lysoquant.errors import InputError
 
-_SECTIONS: Final = ("cells", "channels", "convert")
+_SECTIONS: Final = ("cells", "channels", "convert", "illumination")
 """What the cells of a field depend on."""
 
 preview_options: Final[list[Callable[[Any], Any]]] = [

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lysoquant.errors import FieldError, InputError
 from lysoquant.illumination.params import IlluminationParams
 from lysoquant.io.flat_fields import read_flat_field
-from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.io.store import PlateStore
 from lysoquant.record import Json, digest_file
 
 Gain = npt.NDArray[np.float32]
@@ -23,6 +23,21 @@ _LEAST_GAIN: Final = 0.05
 """Where less light than this share of the mean falls, there is nothing left to correct."""
 
 _REMEDY: Final = "correct illumination.flat_field, or leave it empty for no correction"
+
+
+class FieldImage(Protocol):
+    """What is needed of a field: a :class:`lysoquant.io.store.FieldStore`, or a field that is not converted yet."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def pixel_size_um(self) -> float: ...
+
+    def read(self, channel: str) -> npt.NDArray[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -45,12 +60,13 @@ class FlatFields:
         *,
         project: Path,
         plate: str,
-        store: PlateStore,
-        wells: Sequence[str],
+        shape: tuple[int, int] | None,
         channels: Iterable[str],
         params: IlluminationParams,
     ) -> FlatFields:
         """Flat fields of the channels that a stage reads, each looked at once.
+
+        `shape` is that of the plate's fields (:func:`shape_of_fields`), None where none can be read.
 
         Raises
         ------
@@ -68,7 +84,6 @@ class FlatFields:
             )
         files = {channel: (name, digest_file(project / name)) for channel, name in names.items()}
         found = cls(project, files, params.dark)
-        shape = _shape(store, wells)
         for channel, (name, _) in files.items():
             size = found.gain(channel).shape
             if shape is not None and size != shape:
@@ -87,7 +102,7 @@ class FlatFields:
         name, digest = self.files[channel]
         return _read_gain(self.project / name, self.dark, digest)
 
-    def read(self, field: FieldStore, channel: str) -> npt.NDArray[Any]:
+    def read(self, field: FieldImage, channel: str) -> npt.NDArray[Any]:
         """Grey values of a field's channel under even light; as they are in the store where nothing is corrected.
 
         Raises
@@ -111,7 +126,7 @@ class FlatFields:
 class EvenField:
     """A field whose channels are read under even light."""
 
-    field: FieldStore
+    field: FieldImage
     lights: FlatFields
 
     @property
@@ -194,7 +209,7 @@ def _read_gain(path: Path, dark: float, digest: str) -> Gain:
     return gain
 
 
-def _shape(store: PlateStore, wells: Sequence[str]) -> tuple[int, int] | None:
+def shape_of_fields(store: PlateStore, wells: Sequence[str]) -> tuple[int, int] | None:
     """Size of the plate's fields by the first that can be read."""
     for well in wells:
         for index in range(store.n_fields(well)):

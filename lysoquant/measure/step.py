@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from lysoquant.errors import FieldError, StageError
-from lysoquant.illumination.flat_field import FlatFields
+from lysoquant.illumination.flat_field import FlatFields, shape_of_fields
 from lysoquant.io.field_tables import write_field_tables
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import read_parquet, write_parquet
@@ -91,8 +91,7 @@ def run(
     lights = FlatFields.of(
         project=layout.project,
         plate=plate,
-        store=store,
-        wells=wells,
+        shape=shape_of_fields(store, wells),
         channels=_channels(plate, store, reports) if settings.illumination.flat_field else (),
         params=settings.illumination,
     )

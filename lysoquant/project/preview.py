@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lysoquant.cells.find import FieldImage, Found, boundary_roles, find_in_field, require_nucleus
+from lysoquant.cells.find import Found, boundary_roles, find_in_field, require_nucleus, watershed_channels
 from lysoquant.cells.params import CellsSettings
 from lysoquant.cells.template import fill_template
 from lysoquant.cells.watershed import boundary_signal, median_diameter_um
@@ -19,6 +19,7 @@ from lysoquant.config import Project, normalise_well
 from lysoquant.convert.assemble import read_field
 from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import FieldError, InputError, PlateError, StageError
+from lysoquant.illumination.flat_field import EvenField, FieldImage, FlatFields
 from lysoquant.io.store import PlateStore
 from lysoquant.record import read_json
 from lysoquant.vocabulary import FAILED
@@ -160,6 +161,15 @@ def _preview(project: Project, plate: str, well: str, index: int, settings: Cell
         if settings.params.method in ("rois", "labels"):
             name = fill_template(settings.params.path, plate=plate, well=well, field=index)
             outlines = project.layout.project / name
+        if settings.params.method == "watershed":
+            lights = FlatFields.of(
+                project=project.layout.project,
+                plate=plate,
+                shape=field.shape,
+                channels=watershed_channels(settings),
+                params=settings.illumination,
+            )
+            field = EvenField(field, lights)
         found = find_in_field(field, settings, outlines)
         picture = _picture(field, settings)
     except FieldError as error:

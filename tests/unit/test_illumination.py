@@ -16,7 +16,7 @@ from lysoquant.cells import step as cells_step
 from lysoquant.cells.params import CellsParams, CellsSettings
 from lysoquant.channels import Channels
 from lysoquant.errors import InputError
-from lysoquant.illumination.flat_field import FlatFields, as_gain, corrected
+from lysoquant.illumination.flat_field import FlatFields, as_gain, corrected, shape_of_fields
 from lysoquant.illumination.params import IlluminationParams
 from lysoquant.io.store import PlateStore
 from lysoquant.io.tables import read_parquet, write_parquet
@@ -186,7 +186,11 @@ def test_a_channels_label_can_reach_no_other_folder(tmp_path: Path) -> None:
 def test_no_flat_field_reads_nothing(project: Layout) -> None:
     store = PlateStore.open(project.plate_store("P1"))
     found = FlatFields.of(
-        project=project.project, plate="P1", store=store, wells=["A01"], channels=LABELS, params=IlluminationParams()
+        project=project.project,
+        plate="P1",
+        shape=shape_of_fields(store, ["A01"]),
+        channels=LABELS,
+        params=IlluminationParams(),
     )
     assert found.inputs() == {}
     assert found.read(store.field("A01", 0), "cargo").dtype == np.uint16

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lysoquant.errors import InputError
 from lysoquant.illumination.estimate import MIN_FIELDS, Estimate, brightness, estimate_light
-from lysoquant.illumination.flat_field import FlatFields
+from lysoquant.illumination.flat_field import FlatFields, shape_of_fields
 from lysoquant.illumination.params import IlluminationParams
 from lysoquant.illumination.plate import estimate_plate
 from lysoquant.io.store import PlateStore
@@ -103,7 +103,9 @@ def test_an_estimate_is_frozen_in_files_that_correct_the_plate(plate: Layout) ->
     told = read_json(Path(f"{found['nucleus'][0]}.json")) or {}
     assert (told["n_fields"], told["dark"], told["channel"]) == (16, DARK, "nucleus")
     store = PlateStore.open(plate.plate_store("P"))
-    lights = FlatFields.of(project=plate.project, plate="P", store=store, wells=["A01"], channels=LABELS, params=params)
+    lights = FlatFields.of(
+        project=plate.project, plate="P", shape=shape_of_fields(store, ["A01"]), channels=LABELS, params=params
+    )
     off = lights.gain("nucleus") / true_light() - 1
     assert float(np.sqrt(np.mean(off**2))) < 0.02
     before = {path: path.read_bytes() for path in plate.project.glob("flat/P/*")}

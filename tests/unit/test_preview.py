@@ -81,6 +81,22 @@ def test_a_preview_agrees_with_the_run_and_writes_a_picture_only(
     assert "(from the raw plate)" in capsys.readouterr().out
 
 
+def test_a_preview_sees_the_even_light_that_the_run_sees(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.linspace(0.2, 1.8, 400, dtype=np.float32)
+    for channel in ("nucleus", "lysosome", "cargo"):
+        (project / "flat").mkdir(exist_ok=True)
+        tifffile.imwrite(project / "flat" / f"{channel}.tif", np.tile(x, (400, 1)))
+    plain = ["cells", str(project), "--preview", "B02"]
+    lit = [*plain, "--set", "illumination.flat_field=flat/{channel}.tif"]
+    pictures = []
+    for arguments in (plain, lit):
+        assert invoke([*arguments, "--output", str(project / "shown.png")]) == 0
+        pictures.append(_yellow(project / "shown.png"))
+    assert not np.array_equal(*pictures)
+    assert invoke([*lit[:-1], "illumination.flat_field=flat/none.tif"]) == 2
+    assert "no flat-field image at flat/none.tif" in capsys.readouterr().err
+
+
 def test_settings_are_tried_and_the_configuration_stays(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
