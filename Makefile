@@ -58,7 +58,7 @@ accuracy: setup
 	$(BIN)/python -m lysoquant.benchmark.page
 
 # The table of docs/reliability.md: every fault, 30 kills of a whole run; half an hour on two cores. Root can mount the small disks.
-FAULTS := tests/faults $(wildcard tests/fuzz tests/integration/test_slurm*.py) \
+FAULTS := tests/faults $(wildcard tests/fuzz tests/integration/test_slurm*.py) tests/workflow/test_benchmark_workflow.py \
 	tests/workflow/test_doors.py::test_a_second_run_is_told_so_and_changes_nothing \
 	tests/unit/test_segment_step.py::test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_the_smaller_one
 reliability: .venv/ready-dev

@@ -15,6 +15,8 @@ from on_slurm import SLOW, SlurmJob, assert_equal_tables, jobs_of, slurm_command
 from slurm_cluster import Cluster, ask
 from tiny_project import ROOT
 
+pytestmark = SLOW
+
 Record = Callable[[str, object], None]
 LONGEST_S = 420.0
 AWAY_S = 30.0
@@ -170,7 +172,6 @@ def test_a_job_that_failed_for_good_is_explained(
     assert f"error: the cluster's log of that job: {slurm_log}" in errors
 
 
-@SLOW
 def test_a_controller_that_is_away_while_a_job_ends_costs_nothing(
     trials: dict[str, Trial], accounting_cluster: Cluster, local: Path, tmp_path: Path, record_property: Record
 ) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
+from on_slurm import SLOW
 from slurm_cluster import ETC, FILES, PREFIX, Cluster, ask, why_not
+
+pytestmark = SLOW
 
 KILLED = """
 import os, signal

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from on_slurm import SLOW
 
 from lysoquant.benchmark.page import fill_page
 from lysoquant.benchmark.workflow import Cost, make_project, measure, write_figures
@@ -78,6 +79,7 @@ def test_a_command_that_fails_is_told_by_what_it_said(tmp_path: Path) -> None:
         make_project(tmp_path / "q", plates=1, wells=385, fields=1)
 
 
+@SLOW
 def test_the_command_goes_through_all_its_steps(tmp_path: Path) -> None:
     assert (
         invoke(["benchmark", "workflow", "--output", str(tmp_path), "--plates", "2", "--wells", "2", "--fields", "1"])

@@ -123,11 +123,20 @@ def _written(layout: Layout, stage: str, record: Json) -> Iterator[int]:
     for name in record.get("wrote", ()):
         path = layout.results / name
         if stage == "convert":
-            # Label images, which later stages wrote and count, lie in the folder of the field.
-            yield from _sizes(each for each in path.glob("*") if each.name != "labels")
+            # Label images and tables, which later stages wrote and count, lie in the folder of the field.
+            yield from _sizes(each for each in path.glob("*") if each.name not in ("labels", "tables"))
             yield from _sizes(each for each in (path / "labels").glob("*") if each.is_file())
-        else:
+        elif path.parent.name != "tables" and path.parent.parent.name != "tables":
             yield from _sizes([path])
+    yield from _sizes(dict.fromkeys(_tables_of(layout, record)))
+
+
+def _tables_of(layout: Layout, record: Json) -> Iterator[Path]:
+    """Folders of tables in the store that hold what a record names: their metadata count too."""
+    for name in record.get("wrote", ()):
+        field, found, _ = name.partition("/tables/")
+        if found:
+            yield layout.results / field / "tables"
 
 
 def _sizes(paths: Iterable[Path]) -> Iterator[int]:
@@ -166,6 +175,9 @@ def rough(plan: Plan, image: _Image, stage: str) -> FieldCost:
     return FieldCost(core_s=core_s, gpu_s=None, disk_bytes=content + files * _BLOCK / 2, files=files)
 
 
+_TABLES: Final = 4
+"""Tables of a field in the store (`lysoquant.io.field_tables`)."""
+
 _FILES_OF_WELL: Final[Mapping[str, int]] = {"convert": 1, "cells": 1, "segment": 2, "measure": 4}
 """The well's record and its tables."""
 
@@ -195,13 +207,13 @@ def _bytes_of_field(config: Config, stage: str, pixels: float, n_channels: int) 
 
 
 def files_of_field(config: Config, stage: str, n_channels: int, height: int, width: int) -> float:
-    """Files of a field's image or label images, by the layout of the store."""
+    """Files of a field's image, label images or tables, by the layout of the store."""
     params = config.convert
     sharded = params.ngff_version == "0.5"
     metadata = 1 if sharded else 2
-    planes = {"convert": n_channels, "cells": 1, "segment": 1, "measure": 0}[stage]
-    if not planes:
-        return 0
+    if stage == "measure":
+        return metadata + _TABLES * (metadata + 1) if config.measure.store_tables else 0
+    planes = {"convert": n_channels, "cells": 1, "segment": 1}[stage]
     chunks = [
         1 if sharded else math.ceil((height >> level) / params.chunk_px) * math.ceil((width >> level) / params.chunk_px)
         for level in range(params.pyramid_levels)
