@@ -6,11 +6,13 @@ formats' own libraries, pixels are read plane by plane.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +34,7 @@ from lysoquant.io.raw.names import (
 )
 from lysoquant.io.raw.pattern import MAX_NAME, compile_pattern, well_of
 from lysoquant.io.raw.pixels import MAX_PLANE_PX, Pixels, shown
-from lysoquant.io.raw.reader import Options, Source
+from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import RawFormat, well_order
 
 _MAX_PLANES: Final = 1_000_000
@@ -81,6 +83,10 @@ class Image:
     pixel_size_um: float | None
     well: str | None = None
     problem: str = ""
+
+
+Inspect = Callable[[Path], Sequence[Image]]
+"""What a file holds; raises FieldError where it can't be read."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,26 @@ def files_with(source: Source, suffix: str) -> list[Path]:
     return [source.folder.path / name for name in names if name.lower().endswith(suffix)]
 
 
+def container_reader(
+    *, name: RawFormat, title: str, needs: str, suffix: str, magic: Sequence[bytes], inspect: Inspect
+) -> Reader:
+    """The reader of a format whose files begin with one of these bytes and hold what `inspect` says."""
+    return Reader(
+        name=name,
+        title=title,
+        needs=needs,
+        recognise=partial(recognise_files, suffix=suffix, magic=magic),
+        describe=partial(describe_files, format=name, suffix=suffix, inspect=inspect),
+        takes_options=True,
+    )
+
+
+def square_size_um(width_um: float, height_um: float) -> float | None:
+    """Size of a pixel, to six digits; None unless it is square."""
+    is_square = math.isfinite(width_um) and width_um > 0 and math.isclose(width_um, height_um, rel_tol=0.01)
+    return float(f"{width_um:.6g}") if is_square else None
+
+
 def recognise_files(source: Source, *, suffix: str, magic: Sequence[bytes]) -> str | None:
     """What is seen where files with this ending begin with one of these bytes."""
     found = [path.name for path in files_with(source, suffix) if any(_begins_with(path, bytes_) for bytes_ in magic)]
@@ -192,7 +218,7 @@ def describe_files(
     *,
     format: RawFormat,
     suffix: str,
-    inspect: Callable[[Path], Sequence[Image]],
+    inspect: Inspect,
 ) -> Acquisition:
     """A plate from the images of its files.
 
@@ -258,7 +284,7 @@ def common_size_um(images: Sequence[Image]) -> float | None:
     return known[0]
 
 
-def _inspected(path: Path, inspect: Callable[[Path], Sequence[Image]], notes: list[str]) -> Sequence[Image]:
+def _inspected(path: Path, inspect: Inspect, notes: list[str]) -> Sequence[Image]:
     try:
         return inspect(path)
     except FieldError as error:

@@ -13,21 +13,13 @@ from lysoquant.io.raw.container import (
     Image,
     checked,
     common_size_um,
-    describe_files,
+    container_reader,
     opened,
     problem_of,
-    recognise_files,
+    square_size_um,
 )
-from lysoquant.io.raw.description import Acquisition, Plane
+from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.pixels import Pixels, shown
-from lysoquant.io.raw.reader import Options, Reader, Source
-
-_SUFFIX: Final = ".lif"
-
-
-def recognise_leica(source: Source) -> str | None:
-    """LIF files by their first bytes."""
-    return recognise_files(source, suffix=_SUFFIX, magic=(b"\x70\x00\x00\x00",))
 
 
 def inspect_lif(path: Path) -> list[Image]:
@@ -103,8 +95,7 @@ def _pixel_size_um(series: Any) -> float | None:
             return None
         sizes.append(abs(float(coordinates[-1] - coordinates[0])) / (length - 1) * 1e6)
     height, width = sizes
-    square = width > 0 and math.isfinite(width) and math.isclose(width, height, rel_tol=0.01)
-    return float(f"{width:.6g}") if square else None
+    return square_size_um(width, height)
 
 
 def _channel_names(element: Element) -> list[str]:
@@ -121,16 +112,11 @@ def lif_size_um(path: Path) -> float | None:
     return common_size_um(inspect_lif(path))
 
 
-def describe_leica(source: Source, options: Options) -> Acquisition:
-    """See :func:`lysoquant.io.raw.container.describe_files`."""
-    return describe_files(source, options, format="leica", suffix=_SUFFIX, inspect=inspect_lif)
-
-
-LEICA: Final = Reader(
+LEICA: Final = container_reader(
     name="leica",
     title="Leica LIF",
     needs="a .lif file, or the folder that holds them",
-    recognise=recognise_leica,
-    describe=describe_leica,
-    takes_options=True,
+    suffix=".lif",
+    magic=(b"\x70\x00\x00\x00",),
+    inspect=inspect_lif,
 )

@@ -13,25 +13,18 @@ from lysoquant.io.raw.container import (
     Image,
     checked,
     common_size_um,
-    describe_files,
+    container_reader,
     opened,
     problem_of,
-    recognise_files,
+    square_size_um,
 )
-from lysoquant.io.raw.description import Acquisition, Plane
+from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.names import normal_well
 from lysoquant.io.raw.pixels import Pixels, shown
-from lysoquant.io.raw.reader import Options, Reader, Source
 
-_SUFFIX: Final = ".nd2"
 _MAGIC: Final = (b"\xda\xce\xbe\x0a", b"\x00\x00\x00\x0cjP  ")
 """Of today's files, and of those before 2013, which are JPEG 2000."""
 _IN_FRAME: Final = "CYXS"
-
-
-def recognise_nikon(source: Source) -> str | None:
-    """ND2 files by their first bytes."""
-    return recognise_files(source, suffix=_SUFFIX, magic=_MAGIC)
 
 
 def inspect_nd2(path: Path) -> list[Image]:
@@ -54,7 +47,6 @@ def inspect_nd2(path: Path) -> list[Image]:
         names = _position_names(file, sizes.get("P", 1))
         channels = [channel.channel.name or "" for channel in file.metadata.channels or ()]
         voxel = file.voxel_size()
-    is_square = voxel.x > 0 and math.isfinite(voxel.x) and math.isclose(voxel.x, voxel.y, rel_tol=0.01)
     return [
         Image(
             key=(number,),
@@ -64,7 +56,7 @@ def inspect_nd2(path: Path) -> list[Image]:
             n_times=n_times,
             shape=shape,
             # An uncalibrated file says 1 um.
-            pixel_size_um=float(f"{voxel.x:.6g}") if is_square and voxel.x != 1 else None,
+            pixel_size_um=square_size_um(voxel.x, voxel.y) if voxel.x != 1 else None,
             well=normal_well(name.partition("_")[0]),
             problem=problem,
         )
@@ -100,16 +92,11 @@ def _position_names(file: Any, n_positions: int) -> list[str]:
     return names if len(names) == n_positions else [""] * n_positions
 
 
-def describe_nikon(source: Source, options: Options) -> Acquisition:
-    """See :func:`lysoquant.io.raw.container.describe_files`."""
-    return describe_files(source, options, format="nikon", suffix=_SUFFIX, inspect=inspect_nd2)
-
-
-NIKON: Final = Reader(
+NIKON: Final = container_reader(
     name="nikon",
     title="Nikon ND2",
     needs="an .nd2 file, or the folder that holds them",
-    recognise=recognise_nikon,
-    describe=describe_nikon,
-    takes_options=True,
+    suffix=".nd2",
+    magic=_MAGIC,
+    inspect=inspect_nd2,
 )

@@ -15,26 +15,19 @@ from lysoquant.io.raw.container import (
     Image,
     checked,
     common_size_um,
-    describe_files,
+    container_reader,
     opened,
     problem_of,
-    recognise_files,
+    square_size_um,
 )
-from lysoquant.io.raw.description import Acquisition, Plane
+from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.names import normal_well
 from lysoquant.io.raw.pixels import Pixels, shown
-from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.vocabulary import row_letters, well_name
 
-_SUFFIX: Final = ".czi"
 _DTYPES: Final = {"Gray8": np.uint8, "Gray16": np.uint16}
 _WHOLE: Final = -1
 """In place of a scene's number, in files without scenes."""
-
-
-def recognise_zeiss(source: Source) -> str | None:
-    """CZI files by their first bytes."""
-    return recognise_files(source, suffix=_SUFFIX, magic=(b"ZISRAWFILE",))
 
 
 def inspect_czi(path: Path) -> list[Image]:
@@ -145,21 +138,14 @@ def _pixel_size_um(root: Element) -> float | None:
             sizes[distance.get("Id", "")] = float(distance.findtext("Value", "")) * 1e6
         except ValueError:
             continue
-    width, height = sizes.get("X", math.nan), sizes.get("Y", math.nan)
-    is_square = math.isfinite(width) and width > 0 and math.isclose(width, height, rel_tol=0.01)
-    return float(f"{width:.6g}") if is_square else None
+    return square_size_um(sizes.get("X", math.nan), sizes.get("Y", math.nan))
 
 
-def describe_zeiss(source: Source, options: Options) -> Acquisition:
-    """See :func:`lysoquant.io.raw.container.describe_files`."""
-    return describe_files(source, options, format="zeiss", suffix=_SUFFIX, inspect=inspect_czi)
-
-
-ZEISS: Final = Reader(
+ZEISS: Final = container_reader(
     name="zeiss",
     title="Zeiss CZI",
     needs="a .czi file, or the folder that holds them",
-    recognise=recognise_zeiss,
-    describe=describe_zeiss,
-    takes_options=True,
+    suffix=".czi",
+    magic=(b"ZISRAWFILE",),
+    inspect=inspect_czi,
 )
