@@ -22,6 +22,8 @@ DISTANCES: Final = ("distance_to_nucleus_um", "distance_to_cell_border_um")
 INTENSITIES: Final = ("intensity_mean", "rim_mean", "lumen_mean")
 QUALITIES: Final = ("focus_score", "signal_to_background", "detail_fraction")
 CARGO_AREA: Final = "cargo_area_fraction"
+FURTHER: Final = ("aspect_ratio", "roundness", "nearest_neighbour_um", "perinuclear_index")
+"""Measurements beyond the contract's; they follow its columns."""
 
 _STRING, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _FIELD_KEY: Final = [("plate", _STRING), ("well", _STRING), ("field", _INT)]
@@ -35,7 +37,7 @@ def channel_qualities(channels: Sequence[str]) -> list[str]:
 def region_measurements(channels: Sequence[str]) -> list[str]:
     """Columns of `endolysosomes.parquet` that hold a measurement; each has its mean in `cells.parquet`."""
     intensities = [f"{kind}_{channel}" for channel in channels for kind in INTENSITIES]
-    return ["p_loaded", *SHAPES, *DISTANCES, *intensities, CARGO_AREA]
+    return ["p_loaded", *SHAPES, *DISTANCES, *intensities, CARGO_AREA, *FURTHER]
 
 
 def endolysosomes_schema(channels: Sequence[str]) -> pa.Schema:

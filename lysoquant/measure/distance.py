@@ -1,4 +1,4 @@
-"""Where a region lies in its cell: distances to the nucleus and to the cell's border."""
+"""Where a region lies in its cell: between the nucleus and the cell's border, and among the other regions."""
 
 from __future__ import annotations
 
@@ -137,6 +137,47 @@ def distances_to_cell_border_um(
         distances[chosen] = _nearest_px(y_um[chosen], x_um[chosen], just_outside, window, pixel_size_um) * pixel_size_um
     distances[_label_at(cells, y_um, x_um, pixel_size_um) != cell_of_region] = 0.0
     return distances
+
+
+def perinuclear_index(*, to_nucleus_um: Floats, to_border_um: Floats) -> Floats:
+    """How near to the nucleus each region lies on the way from the nucleus to the cell's border.
+
+    Parameters
+    ----------
+    to_nucleus_um, to_border_um : ndarray (N,), float64
+        Distances of :func:`distances_to_nucleus_um` and :func:`distances_to_cell_border_um`.
+
+    Returns
+    -------
+    ndarray (N,), float64
+        ``to_border / (to_nucleus + to_border)``: 1 at or over the nucleus, 0 at the border, 0.5 midway; NaN where
+        either distance is unknown or both are 0. A share of the way and no distance, so cells of any size can be compared.
+    """
+    whole = to_nucleus_um + to_border_um
+    return np.divide(to_border_um, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def nearest_neighbours_um(*, y_um: Floats, x_um: Floats, cell_of_region: Ints) -> Floats:
+    """Distance from each region's centroid to the nearest centroid of another region of its cell.
+
+    Parameters
+    ----------
+    y_um, x_um, cell_of_region
+        As in :func:`distances_to_nucleus_um`.
+
+    Returns
+    -------
+    ndarray (N,), float64
+        In um; NaN for the only region of a cell.
+    """
+    if not len(cell_of_region):
+        return np.zeros(0)
+    # Cells lie farther apart along a third axis than any two regions of one cell, so a neighbour is of the same cell.
+    reach = float(np.hypot(np.ptp(y_um), np.ptp(x_um))) + 1.0
+    numbers = np.unique(cell_of_region, return_inverse=True)[1]
+    places = np.column_stack([y_um, x_um, 2.0 * reach * numbers])
+    distances = np.asarray(cKDTree(places).query(places, k=2, distance_upper_bound=reach)[0], dtype=np.float64)[:, 1]
+    return np.where(np.isfinite(distances), distances, np.nan)
 
 
 def _cells(labels: Labels, margin_px: int = 0) -> Iterator[tuple[int, tuple[slice, slice], Bools]]:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from lysoquant.channels import Channels
 from lysoquant.errors import FieldError
 from lysoquant.measure.columns import CARGO_AREA, region_measurements
-from lysoquant.measure.distance import distances_to_cell_border_um, distances_to_nucleus_um, find_nuclei
+from lysoquant.measure.distance import (
+    distances_to_cell_border_um,
+    distances_to_nucleus_um,
+    find_nuclei,
+    nearest_neighbours_um,
+    perinuclear_index,
+)
 from lysoquant.measure.intensity import cargo_area_fractions, region_intensities
 from lysoquant.measure.params import MeasureParams
 from lysoquant.measure.regions import (
@@ -214,6 +220,8 @@ def _region_columns(
         "distance_to_cell_border_um": to_border,
         **intensities,
         CARGO_AREA: cargo_area,
+        "nearest_neighbour_um": nearest_neighbours_um(**where, cell_of_region=objects.cell),
+        "perinuclear_index": perinuclear_index(to_nucleus_um=to_nucleus, to_border_um=to_border),
     }
 
 

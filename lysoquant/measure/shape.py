@@ -28,6 +28,8 @@ from lysoquant.measure.regions import Bools, Floats, Ints, Labels, Pixels, centr
 _RIGHT, _UP, _LEFT, _DOWN = range(4)
 _CORNER_PX = 2.0 - np.sqrt(2.0)
 """What ImageJ takes off the outline's length for a corner: two sides of a pixel become its diagonal."""
+_MOMENT_OF_PIXEL, _EPSILON, _HALF_PI = 0.08333333, 0.000001, 1.5707963267949
+"""ImageJ's constants of the ellipse: second moment of a pixel about its own centre, what stands for zero, pi / 2."""
 _PAIRS_AT_ONCE = 2_000_000
 
 
@@ -58,6 +60,10 @@ def region_shapes(*, labels: Labels, pixel_size_um: float) -> dict[str, NDArray[
         ``eccentricity``
             of the ellipse with the region's second central moments of pixel centres, sqrt(1 - minor^2 / major^2);
             0 for a single pixel. As ``skimage.measure.regionprops`` defines it; ImageJ has no eccentricity.
+        ``aspect_ratio``, ``roundness``
+            major over minor axis of ImageJ's best fitting ellipse (second central moments of the region, each pixel a
+            square and not a point), at least 1; and 4 area / (pi major^2), which is its inverse, since the ellipse
+            has the region's area.
         ``feret_um``, ``min_feret_um``
             largest distance between two points of the outline; smallest distance between two parallel lines that
             hold the outline between them.
@@ -77,6 +83,7 @@ def region_shapes(*, labels: Labels, pixel_size_um: float) -> dict[str, NDArray[
     hulls = _hulls(part_pixels)
     feret_px, min_feret_px = _feret(hulls)
     y_um, x_um = centroids_um(pixels, pixel_size_um)
+    aspect_ratio = _aspect_ratios(pixels)
     return {
         "label": pixels.labels,
         "area_um2": pixels.sizes * pixel_size_um**2,
@@ -84,6 +91,8 @@ def region_shapes(*, labels: Labels, pixel_size_um: float) -> dict[str, NDArray[
         "circularity": np.minimum(4.0 * np.pi * part_area_px / perimeter_px**2, 1.0),
         "solidity": part_area_px / _hull_areas(hulls),
         "eccentricity": _eccentricities(pixels),
+        "aspect_ratio": aspect_ratio,
+        "roundness": 1.0 / aspect_ratio,
         "feret_um": feret_px * pixel_size_um,
         "min_feret_um": min_feret_px * pixel_size_um,
         "centroid_y_um": y_um,
@@ -101,6 +110,42 @@ def _eccentricities(pixels: Pixels) -> Floats:
     ratio = np.divide(minor, major, out=np.ones_like(major), where=major > 0)
     eccentricities: Floats = np.sqrt(1.0 - ratio)
     return eccentricities
+
+
+def _aspect_ratios(pixels: Pixels) -> Floats:
+    """Aspect ratio of each region step by step as ImageJ's EllipseFitter computes it (Bob Rodieck, 1991 to 2012).
+
+    ImageJ finds the ellipse's angle first and the axes from it. Where the region is symmetric the angle rests on
+    rounding, and the ratio is off by up to some percent for a region of a few pixels. Numbers are to be ImageJ's, so
+    the steps are its own, constants and order of operations too; `eccentricity` has the exact moments.
+    """
+    y, x = pixels.y - _least(pixels, pixels.y), pixels.x - _least(pixels, pixels.x)
+    count = pixels.sizes.astype(np.float64)
+    x1, y1 = pixels.sums(x) / count, pixels.sums(y) / count
+    xx = (pixels.sums(x * x) + _MOMENT_OF_PIXEL * count) / count - x1 * x1
+    yy = (pixels.sums(y * y) + _MOMENT_OF_PIXEL * count) / count - y1 * y1
+    xy = pixels.sums(x * y) / count - x1 * y1
+    scale = np.maximum(4.0 * np.abs(yy * xx - xy * xy), _EPSILON)
+    a11, a12, a22 = yy / scale, xy / scale, xx / scale
+    difference = a11 - a22
+    theta = 0.5 * np.arctan(2.0 * a12 / np.where(difference == 0.0, _EPSILON, difference))
+    theta = np.where(theta < 0.0, theta + _HALF_PI, theta)
+    theta = np.where(a12 > 0.0, theta + _HALF_PI, theta)
+    wide, tall = (a12 == 0.0) & (a22 > a11), (a12 == 0.0) & (a22 < a11)
+    theta = np.where(wide, 0.0, np.where(tall, _HALF_PI, theta))
+    a11, a22 = np.where(wide, a22, a11), np.where(wide, a11, a22)
+    sine = np.sin(theta)
+    shift = a12 * np.cos(theta) / np.where(sine == 0.0, _EPSILON, sine)
+    axes = np.sqrt(1.0 / np.abs([a22 + shift, a11 - shift]))
+    ratios: Floats = axes.max(axis=0) / axes.min(axis=0)
+    return ratios
+
+
+def _least(pixels: Pixels, values: Ints) -> Ints:
+    """The smallest value of the region that each pixel belongs to: ndarray (M,)."""
+    least = np.full(len(pixels.labels), np.iinfo(np.int64).max)
+    np.minimum.at(least, pixels.index, values)
+    return least[pixels.index]
 
 
 def _largest_parts(labels: Labels, pixels: Pixels) -> NDArray[np.int32]:

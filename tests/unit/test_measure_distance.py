@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lysoquant.measure.distance import distances_to_cell_border_um, distances_to_nucleus_um, find_nuclei
+from lysoquant.measure.distance import (
+    distances_to_cell_border_um,
+    distances_to_nucleus_um,
+    find_nuclei,
+    nearest_neighbours_um,
+    perinuclear_index,
+)
 
 PX = 0.5
 
@@ -108,3 +114,30 @@ def test_a_cell_that_fills_the_image_has_no_border() -> None:
         pixel_size_um=PX,
     )
     assert np.isnan(found).all()
+
+
+def test_perinuclear_index_is_the_share_of_the_way_from_the_border_to_the_nucleus() -> None:
+    found = perinuclear_index(
+        to_nucleus_um=np.array([0.0, 6.0, 3.0, 0.0, np.nan, 2.0]),
+        to_border_um=np.array([5.0, 2.0, 0.0, 0.0, 1.0, np.nan]),
+    )
+    assert found[:3].tolist() == [1.0, 0.25, 0.0]
+    assert np.isnan(found[3:]).all()
+
+
+def test_the_nearest_neighbour_is_of_the_own_cell() -> None:
+    rng = np.random.default_rng(3)
+    y, x, cell = rng.uniform(0, 50, 60), rng.uniform(0, 50, 60), rng.choice([2, 5, 9], 60)
+    y, x, cell = np.append(y, 1.0), np.append(x, 1.0), np.append(cell, 7)
+    found = nearest_neighbours_um(y_um=y, x_um=x, cell_of_region=cell)
+    apart = np.hypot(y - y[:, np.newaxis], x - x[:, np.newaxis])
+    apart[(cell != cell[:, np.newaxis]) | np.eye(61, dtype=bool)] = np.inf
+    assert found[:-1] == pytest.approx(apart.min(axis=0)[:-1])
+    assert np.isnan(found[-1]), "the only region of its cell"
+    assert len(nearest_neighbours_um(y_um=y[:0], x_um=x[:0], cell_of_region=cell[:0])) == 0
+
+
+def test_regions_on_one_spot_are_neighbours_at_no_distance() -> None:
+    spot = np.array([4.0, 4.0])
+    assert nearest_neighbours_um(y_um=spot, x_um=spot, cell_of_region=np.array([1, 1])).tolist() == [0.0, 0.0]
+    assert np.isnan(nearest_neighbours_um(y_um=spot, x_um=spot, cell_of_region=np.array([1, 2]))).all()

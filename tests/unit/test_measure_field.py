@@ -99,7 +99,8 @@ def test_column_order_is_the_contracts() -> None:
     assert " ".join(endolysosomes_schema(["L", "C"]).names) == (
         "plate well field cell label is_loaded p_loaded area_um2 perimeter_um circularity solidity eccentricity "
         "feret_um min_feret_um centroid_y_um centroid_x_um distance_to_nucleus_um distance_to_cell_border_um "
-        "intensity_mean_L rim_mean_L lumen_mean_L intensity_mean_C rim_mean_C lumen_mean_C cargo_area_fraction"
+        "intensity_mean_L rim_mean_L lumen_mean_L intensity_mean_C rim_mean_C lumen_mean_C cargo_area_fraction "
+        "aspect_ratio roundness nearest_neighbour_um perinuclear_index"
     )
     assert " ".join(cells_schema(["L", "C"]).names[:14]) == (
         "plate well field cell area_um2 centroid_y_um centroid_x_um touches_border "

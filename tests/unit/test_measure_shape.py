@@ -109,6 +109,9 @@ def test_a_rectangle() -> None:
     # Variances of 10 and 4 pixel centres in a row: (n^2 - 1) / 12.
     assert found["eccentricity"] == pytest.approx(np.sqrt(1 - 15 / 99))
     assert found["centroid_x_um"] == pytest.approx(0.45)
+    # The ellipse of a rectangle has the rectangle's aspect ratio.
+    assert found["aspect_ratio"] == pytest.approx(2.5, abs=1e-6)
+    assert found["roundness"] == pytest.approx(0.4, abs=1e-6)
 
 
 def test_an_l() -> None:
