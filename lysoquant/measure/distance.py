@@ -151,7 +151,7 @@ def perinuclear_index(*, to_nucleus_um: Floats, to_border_um: Floats) -> Floats:
     -------
     ndarray (N,), float64
         ``to_border / (to_nucleus + to_border)``: 1 at or over the nucleus, 0 at the border, 0.5 midway; NaN where
-        either distance is unknown or both are 0. A share of the way and no distance, so cells of any size can be compared.
+        either distance is unknown or both are 0. It is a share and no distance, so cells of any size can be compared.
     """
     whole = to_nucleus_um + to_border_um
     return np.divide(to_border_um, whole, out=np.full(len(whole), np.nan), where=whole > 0)
