@@ -61,6 +61,9 @@ class AggregateParams(Params):
     """A well with fewer cells is flagged `few_cells`."""
     min_endolysosomes: Annotated[int, Field(ge=0)] = 20
     """A well with fewer endolysosomes is flagged `few_endolysosomes`."""
+    combinations: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
+    """Boolean combinations of cargoes by name, such as {both: SEC62 and LC3, only_LC3: LC3 and not SEC62}, counted as
+    the loaded endolysosomes are."""
 
 
 class AggregateSettings(Params):
@@ -73,3 +76,5 @@ class AggregateSettings(Params):
     """Label of the lysosome channel; None: not judged."""
     nucleus: str | None = None
     """Label of the nucleus channel; None where there is none."""
+    other_cargoes: tuple[str, ...] = ()
+    """Labels of the channels of other cargoes."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from lysoquant.aggregate.expression import Floats, Gate, is_expressing
 from lysoquant.aggregate.field_quality import FieldJudge, judged
 from lysoquant.aggregate.params import AggregateSettings
+from lysoquant.aggregate.shares import Share, combined, shares_of, with_combinations
 from lysoquant.aggregate.wells import WellParts
 from lysoquant.errors import InputError, StageError
 from lysoquant.io.tables import read_schema
@@ -29,12 +30,13 @@ Schemas = dict[str, pa.Schema]
 """Schema of each joined table by name."""
 
 
-def joined_schemas(layout: Layout, plate: str, wells: Sequence[str]) -> Schemas:
+def joined_schemas(layout: Layout, plate: str, wells: Sequence[str], *, shares: Sequence[Share] = ()) -> Schemas:
     """Schema of each joined table of a plate: every column that any of its wells has."""
     found: Schemas = dict.fromkeys(SORT_KEYS, pa.schema([]))
     for name in SORT_KEYS if wells else ():
         parts = [read_schema(_part_path(layout, plate, well, name)).remove_metadata() for well in wells]
-        found[name] = unified_schema(map(_with_expression, parts) if name == "cells" else parts)
+        unified = unified_schema(map(_with_expression, parts) if name == "cells" else parts)
+        found[name] = with_combinations(name, unified, shares)
     return found
 
 
@@ -93,14 +95,14 @@ def read_fields(layout: Layout, plate: str, well: str) -> list[dict[str, Any]]:
 def read_parts(
     layout: Layout, plate: str, well: str, *, settings: AggregateSettings, gate: Gate, judge: FieldJudge
 ) -> Parts:
-    """Part tables of one well, sorted, the cells with `is_expressing`, the fields judged.
+    """Part tables of one well, sorted, the cells with `is_expressing`, the fields judged, with the combinations.
 
     Raises
     ------
     InputError
         If the expression gate needs a channel that the plate lacks.
     StageError
-        If a table can't be read.
+        If a table can't be read or lacks another cargo.
     """
     tables: Parts = {}
     for name, keys in SORT_KEYS.items():
@@ -111,7 +113,28 @@ def read_parts(
     expressing = is_expressing(cargo_mean=_cargo_mean(cells, plate=plate, settings=settings), gate=gate)
     at = cells.schema.get_field_index("n_endolysosomes")
     tables["cells"] = cells.add_column(at, "is_expressing", pa.array(expressing))
+    _add_combinations(tables, settings, plate)
     return tables
+
+
+def _add_combinations(tables: Parts, settings: AggregateSettings, plate: str) -> None:
+    cells, regions = tables["cells"], tables["endolysosomes"]
+    columns = {settings.cargo: "is_loaded", **{cargo: f"is_loaded_{cargo}" for cargo in settings.other_cargoes}}
+    for cargo, column in columns.items():
+        if column not in regions.column_names:
+            raise StageError(
+                f"plate {plate}: its endolysosomes were not classified by cargo {cargo!r}; run `lysoquant segment"
+                f" PROJECT --plate {plate}` and `lysoquant measure PROJECT --plate {plate}` first"
+            )
+    added = combined(
+        loaded={cargo: np.asarray(regions.column(name).to_numpy(), np.bool_) for cargo, name in columns.items()},
+        cell_of_region=np.searchsorted(_cell_keys(cells), _cell_keys(regions)),
+        n_of_cells=_whole(cells, "n_endolysosomes"),
+        shares=shares_of(settings),
+    )
+    for name, new in zip(("endolysosomes", "cells"), added, strict=True):
+        for column, values in new.items():
+            tables[name] = tables[name].append_column(column, pa.array(values))
 
 
 def all_aligned(tables: Parts, schemas: Schemas) -> Parts:
@@ -129,7 +152,7 @@ def _aligned(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def summary(tables: Parts) -> WellParts:
+def summary(tables: Parts, *, shares: Sequence[Share] = ()) -> WellParts:
     """What the well's row needs of its tables."""
     cells, regions, fields = tables["cells"], tables["endolysosomes"], tables["fields"]
     expressing = np.asarray(cells.column("is_expressing").to_numpy(), dtype=np.bool_)
@@ -141,6 +164,7 @@ def summary(tables: Parts) -> WellParts:
         n_empty=_whole(cells, "n_empty"),
         n_loaded=_whole(cells, "n_loaded"),
         area_um2=_real(regions, "area_um2")[counted],
+        n_share={share.n_column: _whole(cells, share.n_column) for share in shares},
     )
 
 

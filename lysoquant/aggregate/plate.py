@@ -26,6 +26,7 @@ from lysoquant.aggregate.parts import (
     summary,
 )
 from lysoquant.aggregate.plate_map import MapRow, PlateMap
+from lysoquant.aggregate.shares import shares_of
 from lysoquant.aggregate.wells import Row, WellParts, score_plate, well_row
 from lysoquant.errors import InputError
 from lysoquant.io.tables import parquet_writer
@@ -66,7 +67,7 @@ class Plate:
             return {
                 name: pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(old["own_schemas"][name]))) for name in SORT_KEYS
             }
-        return joined_schemas(self.layout, self.name, self.wells)
+        return joined_schemas(self.layout, self.name, self.wells, shares=shares_of(self.settings))
 
     def done(self, schemas: Schemas) -> Json | None:
         """The record of this plate where nothing that it depends on changed and its tables are whole."""
@@ -108,6 +109,7 @@ class Plate:
                 mapped=self._mapped(well),
                 parts=WellParts.without_images(),
                 params=self.settings.params,
+                shares=shares_of(self.settings),
             )
             for well in self.plate_map.wells(self.name)
             if well not in self.measured
@@ -206,6 +208,14 @@ class _Task:
 def _summed_up(task: _Task) -> tuple[Row, Parts]:
     """A well's row, its scores still NaN, and its part tables as they go into the joined ones."""
     tables = read_parts(task.layout, task.plate, task.well, settings=task.settings, gate=task.gate, judge=task.judge)
-    parts = replace(summary(tables), doubt=task.gate.doubt)
-    row = well_row(plate=task.plate, well=task.well, mapped=task.mapped, parts=parts, params=task.settings.params)
+    shares = shares_of(task.settings)
+    parts = replace(summary(tables, shares=shares), doubt=task.gate.doubt)
+    row = well_row(
+        plate=task.plate,
+        well=task.well,
+        mapped=task.mapped,
+        parts=parts,
+        params=task.settings.params,
+        shares=shares,
+    )
     return row, all_aligned(tables, task.schemas)

@@ -17,6 +17,7 @@ from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.aggregate.parts import SORT_KEYS, unified_schema
 from lysoquant.aggregate.plate import Plate
 from lysoquant.aggregate.plate_map import PlateMap, read_plate_map
+from lysoquant.aggregate.shares import share_columns, shares_of
 from lysoquant.aggregate.wells import COLUMNS, Row
 from lysoquant.errors import StageError
 from lysoquant.io.tables import parquet_writer, write_data_set
@@ -86,7 +87,7 @@ def run(
     wells = {plate: sorted(set(plates[plate]), key=well_order) for plate in sorted(plates)}
     if not any(wells.values()):
         raise StageError("aggregate: no plate has a measured well; add a plate to plates.tsv and run measure first")
-    mapped = read_plate_map(rows=plate_map, plates=wells, reserved=COLUMNS)
+    mapped = read_plate_map(rows=plate_map, plates=wells, reserved={**COLUMNS, **share_columns(shares_of(settings))})
     inputs = _inputs(layout=layout, wells=wells, plate_map=mapped)
     parameters = settings.model_dump(mode="json")
 
@@ -149,7 +150,8 @@ def _write_tables(
             layout.relative(folder / file): record["digests"][name] for file, record in zip(files, records, strict=True)
         }
     rows: list[Row] = [row for record in records for row in record["rows"]]
-    _write_well_table(layout.tables, rows, {**COLUMNS, **dict.fromkeys(plate_map.extra_columns, str)})
+    shares = share_columns(shares_of(settings))
+    _write_well_table(layout.tables, rows, {**COLUMNS, **shares, **dict.fromkeys(plate_map.extra_columns, str)})
     confidence = settings.params.confidence
     conditions = condition_rows(wells=rows, confidence=confidence)
     statistics = statistics_rows(wells=rows, confidence=confidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -14,6 +14,7 @@ from lysoquant.aggregate.normalise import b_score, empirical_logit, robust_z
 from lysoquant.aggregate.occupancy import bootstrap_seed, well_occupancy
 from lysoquant.aggregate.params import AggregateParams
 from lysoquant.aggregate.plate_map import MapRow
+from lysoquant.aggregate.shares import Share
 from lysoquant.vocabulary import FAILED, FLAGGED, row_index, split_well
 
 Row = dict[str, str | int | float]
@@ -67,6 +68,8 @@ class WellParts:
         Area of each region of the cells that count.
     doubt : str
         Why the plate's expression gate could not be found, so that every cell counts.
+    n_share : dict of str to ndarray of int64, shape (n_cells,)
+        Endolysosomes of each cell that another cargo loads or a combination picks, by column.
     """
 
     statuses: Sequence[str]
@@ -76,6 +79,7 @@ class WellParts:
     n_loaded: NDArray[np.int64]
     area_um2: NDArray[np.float64]
     doubt: str = ""
+    n_share: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @classmethod
     def without_images(cls) -> WellParts:
@@ -84,7 +88,15 @@ class WellParts:
         return cls((), (), np.zeros(0, dtype=np.bool_), counts, counts, np.zeros(0))
 
 
-def well_row(*, plate: str, well: str, mapped: MapRow | None, parts: WellParts, params: AggregateParams) -> Row:
+def well_row(
+    *,
+    plate: str,
+    well: str,
+    mapped: MapRow | None,
+    parts: WellParts,
+    params: AggregateParams,
+    shares: Sequence[Share] = (),
+) -> Row:
     """Row of one well, its scores against the plate still NaN.
 
     Parameters
@@ -97,12 +109,14 @@ def well_row(*, plate: str, well: str, mapped: MapRow | None, parts: WellParts, 
         The well's cells, regions and fields.
     params : AggregateParams
         Intervals and the limits of the flags.
+    shares : sequence of Share
+        Other cargoes and combinations.
 
     Returns
     -------
     dict
-        Every key of :data:`COLUMNS`, then the user's own. `n_cells` counts all cells; `n_cells_expressing`,
-        endolysosomes, occupancy and area only the cells that express.
+        Every key of :data:`COLUMNS`, those of the shares, then the user's own. `n_cells` counts all cells;
+        `n_cells_expressing`, endolysosomes, occupancy and area only the cells that express.
     """
     keep = parts.expressing
     occupancy = well_occupancy(
@@ -141,7 +155,11 @@ def well_row(*, plate: str, well: str, mapped: MapRow | None, parts: WellParts, 
         "reason": _distinct_reasons([*parts.reasons, parts.doubt]) if parts.statuses else _NO_IMAGES_REASON,
     }
     found["flags"] = _flags(found, parts=parts, mapped=mapped is not None, params=params)
-    return {name: found[name] for name in COLUMNS} | dict(told.extra)
+    row_of_shares: Row = {}
+    for share in shares:
+        n_share = parts.n_share.get(share.n_column, np.zeros(keep.size, dtype=np.int64))
+        row_of_shares |= share.of_well(n_all=(parts.n_empty + parts.n_loaded)[keep], n_share=n_share[keep])
+    return {name: found[name] for name in COLUMNS} | row_of_shares | dict(told.extra)
 
 
 def score_plate(rows: Sequence[Row]) -> list[Row]:

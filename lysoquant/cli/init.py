@@ -50,7 +50,13 @@ def _pixel_size(context: click.Context, parameter: click.Parameter, value: float
 @click.argument("raw_plate", type=click.Path(exists=True, path_type=Path))
 @click.option("--output", "project", type=_FOLDER, required=True, metavar="PROJECT", help="Project folder to make.")
 @click.option("--lysosome", metavar="CH", help="Channel of the limiting membrane (LAMP1, RAB7).")
-@click.option("--cargo", metavar="CH", help="Channel of the cargo (SEC62, ATZ, ...).")
+@click.option(
+    "--cargo",
+    "cargoes",
+    multiple=True,
+    metavar="CH",
+    help="Channel of the cargo (SEC62, ATZ, ...). Again for each further cargo; the first finds the endolysosomes.",
+)
 @click.option("--nucleus", metavar="CH", help="Channel of the nuclei.")
 @click.option("--no-nucleus", is_flag=True, help="The plate has no nuclei: each field counts as one cell.")
 @click.option("--plate-map", type=_FILE, metavar="CSV", help="Sheet with well, condition, replicate, control.")
@@ -84,7 +90,7 @@ def init(
     raw_plate: Path,
     project: Path,
     lysosome: str | None,
-    cargo: str | None,
+    cargoes: tuple[str, ...],
     nucleus: str | None,
     no_nucleus: bool,
     plate_map: Path | None,
@@ -108,7 +114,8 @@ def init(
             raw=raw_plate,
             project=project,
             lysosome=lysosome,
-            cargo=cargo,
+            cargo=cargoes[0] if cargoes else None,
+            other_cargoes=cargoes[1:],
             nucleus=nucleus,
             no_nucleus=no_nucleus,
             plate_map=plate_map,
@@ -133,7 +140,9 @@ def describe_project(made: Initialised) -> str:
     """What was found and written, and the next command, for a person."""
     from lysoquant.units import pixel_size_verdict
 
-    roles = {label: role for role, label in made.config.channels.by_role().items()}
+    channels = made.config.channels
+    roles = {label: role for role, label in channels.by_role().items()}
+    roles |= {label: f"cargo {number}" for number, label in enumerate(channels.other_cargoes, start=2)}
     verdict = pixel_size_verdict(made.pixel_size_um) or "inside the tested range"
     lines = [
         *_plate_lines(made.raw, made.project / made.source.path, roles=roles, name=made.source.plate),

@@ -95,7 +95,7 @@ class Project:
                 # Only the watershed reads pixels: cells made elsewhere do not depend on the light.
                 light = config.illumination if config.cells.method == "watershed" else IlluminationParams()
                 return CellsSettings(
-                    channels=config.channels,
+                    channels=config.channels.with_one_cargo(),
                     params=config.cells,
                     illumination=light,
                     on_bad_field=config.on_bad_field,
@@ -112,7 +112,8 @@ class Project:
                     on_bad_field=config.on_bad_field,
                 )
             case "aggregate":
-                return AggregateSettings(params=config.aggregate, **config.channels.by_role())
+                others = config.channels.other_cargoes
+                return AggregateSettings(params=config.aggregate, **config.channels.by_role(), other_cargoes=others)
             case "report":
                 # Without `execution`: it changes no result, so it must not make the report anew.
                 shown_config = config.model_dump(mode="json", exclude={"execution"})
@@ -182,7 +183,8 @@ class Project:
                 if not isinstance(place.get(key), dict):
                     place[key] = {}
                 place = place[key]
-            # No setting is a mapping: what begins with a brace is a template of file names.
+            # No setting of a section that may be changed is a mapping: what begins with a brace is a template of file
+            # names.
             is_template = entry.lstrip().startswith("{")
             place[keys[-1]] = entry.strip() if is_template else parse_yaml(entry, name=f"--set {shown(text)}").value
         return replace(self, config=_validated(value, name="--set", lines={}))

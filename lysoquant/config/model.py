@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lysoquant.aggregate.combinations import problems as combination_problems
 from lysoquant.aggregate.params import AggregateParams
 from lysoquant.cells.params import CellsParams
 from lysoquant.channels import Channels
@@ -77,26 +78,29 @@ class Config(Params):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        problems = [*_channel_problems(self.channels), *_nucleus_problems(self), *_tile_problems(self.segment)]
+        problems = [
+            *_channel_problems(self.channels),
+            *_nucleus_problems(self),
+            *_tile_problems(self.segment),
+            *combination_problems(self.aggregate.combinations, cargoes=self.channels.cargoes),
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
 
 def _channel_problems(channels: Channels) -> list[str]:
+    named = [(f"channels.{role}", label) for role, label in channels.by_role().items()]
+    named += [("channels.other_cargoes", label) for label in channels.other_cargoes]
     roles: dict[str, list[str]] = {}
-    for role, label in channels.by_role().items():
-        roles.setdefault(label, []).append(f"channels.{role}")
+    for key, label in named:
+        roles.setdefault(label, []).append(key)
     shared = [
-        f"{' and '.join(keys)} are both {label!r}; expected a channel of its own for each role"
+        f"{' and '.join(keys)} are both {label!r}; expected a channel of its own for each role and each cargo"
         for label, keys in roles.items()
         if len(keys) > 1
     ]
-    empty = [
-        f"channels.{role} is empty; expected the label of a channel"
-        for role, label in channels.by_role().items()
-        if not label.strip()
-    ]
+    empty = [f"{key} is empty; expected the label of a channel" for key, label in named if not label.strip()]
     return empty or shared
 
 

@@ -95,5 +95,9 @@ def expectation(schema: Mapping[str, Any]) -> str:
         bounds.append(f"matching {schema['pattern']}")
     if schema.get("minLength"):
         bounds.append("not empty")
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"{expectation(schema['additionalProperties'])} by name"
+    if "items" in schema:
+        return f"a list of {expectation(schema['items'])}"
     kind = _TYPES.get(str(schema.get("type")), "a value")
     return ", ".join([kind, *bounds])

@@ -74,7 +74,7 @@ def yaml_scalar(value: object) -> str:
         plain = _PLAIN.fullmatch(value) and yaml.safe_load(value) == value
         text: str = value if plain else yaml.safe_dump(value, default_style='"', width=float("inf"), allow_unicode=True)
     else:
-        text = yaml.safe_dump(value)
+        text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True, sort_keys=False)
     return text.removesuffix("...\n").strip()
 
 

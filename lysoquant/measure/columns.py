@@ -34,25 +34,39 @@ def channel_qualities(channels: Sequence[str]) -> list[str]:
     return [f"{kind}_{channel}" for channel in channels for kind in QUALITIES]
 
 
-def region_measurements(channels: Sequence[str]) -> list[str]:
+def region_measurements(channels: Sequence[str], other_cargoes: Sequence[str] = ()) -> list[str]:
     """Columns of `endolysosomes.parquet` that hold a measurement; each has its mean in `cells.parquet`."""
     intensities = [f"{kind}_{channel}" for channel in channels for kind in INTENSITIES]
-    return ["p_loaded", *SHAPES, *DISTANCES, *intensities, CARGO_AREA, *FURTHER]
+    others = [f"{name}_{cargo}" for cargo in other_cargoes for name in ("p_loaded", CARGO_AREA)]
+    return ["p_loaded", *SHAPES, *DISTANCES, *intensities, CARGO_AREA, *FURTHER, *others]
 
 
-def endolysosomes_schema(channels: Sequence[str]) -> pa.Schema:
-    """Schema of `endolysosomes.parquet` for a plate with these channel labels."""
+def endolysosomes_schema(channels: Sequence[str], other_cargoes: Sequence[str] = ()) -> pa.Schema:
+    """Schema of `endolysosomes.parquet` for a plate with these channel labels; what other cargoes say comes last."""
     keys = [*_FIELD_KEY, ("cell", _INT), ("label", _INT), ("is_loaded", _BOOL)]
-    return pa.schema([*keys, *((name, _FLOAT) for name in region_measurements(channels))])
+    own = [(name, _FLOAT) for name in region_measurements(channels)]
+    others = [
+        (f"{name}_{cargo}", kind)
+        for cargo in other_cargoes
+        for name, kind in (("is_loaded", _BOOL), ("p_loaded", _FLOAT), (CARGO_AREA, _FLOAT))
+    ]
+    return pa.schema([*keys, *own, *others])
 
 
-def cells_schema(channels: Sequence[str]) -> pa.Schema:
-    """Schema of a well's `cells.parquet`: the contract's columns without `is_expressing`, which aggregate adds."""
+def cells_schema(channels: Sequence[str], other_cargoes: Sequence[str] = ()) -> pa.Schema:
+    """Schema of a well's `cells.parquet`: the contract's columns without `is_expressing`, which aggregate adds.
+
+    What other cargoes say comes last.
+    """
     own = [("area_um2", _FLOAT), ("centroid_y_um", _FLOAT), ("centroid_x_um", _FLOAT), ("touches_border", _BOOL)]
     intensities = [(f"intensity_mean_{channel}", _FLOAT) for channel in channels]
     counts = [("n_endolysosomes", _INT), ("n_empty", _INT), ("n_loaded", _INT), ("occupancy", _FLOAT)]
     means = [(f"mean_{name}", _FLOAT) for name in region_measurements(channels)]
-    return pa.schema([*_FIELD_KEY, ("cell", _INT), *own, *intensities, *counts, *means])
+    others: list[tuple[str, pa.DataType]] = []
+    for cargo in other_cargoes:
+        others += [(f"n_loaded_{cargo}", _INT), (f"occupancy_{cargo}", _FLOAT)]
+        others += [(f"mean_{name}_{cargo}", _FLOAT) for name in ("p_loaded", CARGO_AREA)]
+    return pa.schema([*_FIELD_KEY, ("cell", _INT), *own, *intensities, *counts, *means, *others])
 
 
 def fields_schema(channels: Sequence[str]) -> pa.Schema:
@@ -62,6 +76,8 @@ def fields_schema(channels: Sequence[str]) -> pa.Schema:
     return pa.schema([*_FIELD_KEY, *quality, ("n_cells", _INT), ("n_endolysosomes", _INT), *own])
 
 
-def segment_schema() -> pa.Schema:
+def segment_schema(other_cargoes: Sequence[str] = ()) -> pa.Schema:
     """Schema of the table of objects that segment leaves for each well."""
-    return pa.schema([("field", _INT), ("cell", _INT), ("label", _INT), ("p_loaded", _FLOAT), ("is_loaded", _BOOL)])
+    own = [("p_loaded", _FLOAT), ("is_loaded", _BOOL)]
+    others = [(f"{name}_{cargo}", kind) for cargo in other_cargoes for name, kind in own]
+    return pa.schema([("field", _INT), ("cell", _INT), ("label", _INT), *own, *others])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,15 @@ class Objects:
         Probability of being loaded.
     is_loaded : ndarray (N,), bool
         The class.
+    others : dict of str to ndarray (N,)
+        The same by other cargoes: `p_loaded_<cargo>` and `is_loaded_<cargo>`.
     """
 
     label: Ints
     cell: Ints
     p_loaded: Floats
     is_loaded: Bools
+    others: Columns = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def measure_field(
     order = np.lexsort((kept.label, kept.cell))
     return FieldTables(
         regions={name: values[order] for name, values in measured.items()},
-        cells=_cell_columns(cells, images, measured, pixel_size_um),
+        cells=_cell_columns(cells, images, measured, pixel_size_um, channels.other_cargoes),
         n_below_min_area=len(objects.label) - len(kept.label),
         cell_boxes_px=bounding_boxes(cells),
     )
@@ -155,6 +158,11 @@ def _check(
     for role, channel in channels.by_role().items():
         if channel not in images:
             raise FieldError(f"no {role} channel {channel!r}, there are {', '.join(images)}; correct channels.{role}")
+    for channel in channels.other_cargoes:
+        if channel not in images:
+            raise FieldError(
+                f"no cargo channel {channel!r}, there are {', '.join(images)}; correct channels.other_cargoes"
+            )
     shapes = {plane.shape for plane in (cells, labels, *images.values())}
     if len(shapes) > 1:
         sizes = ", ".join(sorted(" x ".join(map(str, shape)) for shape in shapes))
@@ -178,6 +186,7 @@ def _without_small(
         cell=objects.cell[large],
         p_loaded=objects.p_loaded[large],
         is_loaded=objects.is_loaded[large],
+        others={name: values[large] for name, values in objects.others.items()},
     )
 
 
@@ -208,9 +217,10 @@ def _region_columns(
     intensities = region_intensities(
         labels=labels, images=images, pixel_size_um=pixel_size_um, rim_width_um=params.rim_width_um
     )
-    cargo_area = cargo_area_fractions(
-        labels=labels, cell_of_region=objects.cell, cells=cells, cargo=images[channels.cargo]
-    )
+    cargo_area = {
+        cargo: cargo_area_fractions(labels=labels, cell_of_region=objects.cell, cells=cells, cargo=images[cargo])
+        for cargo in channels.cargoes
+    }
     return {
         "cell": objects.cell,
         "is_loaded": objects.is_loaded,
@@ -219,13 +229,21 @@ def _region_columns(
         "distance_to_nucleus_um": to_nucleus,
         "distance_to_cell_border_um": to_border,
         **intensities,
-        CARGO_AREA: cargo_area,
+        CARGO_AREA: cargo_area[channels.cargo],
         "nearest_neighbour_um": nearest_neighbours_um(**where, cell_of_region=objects.cell),
         "perinuclear_index": perinuclear_index(to_nucleus_um=to_nucleus, to_border_um=to_border),
+        **objects.others,
+        **{f"{CARGO_AREA}_{cargo}": cargo_area[cargo] for cargo in channels.other_cargoes},
     }
 
 
-def _cell_columns(cells: Labels, images: Mapping[str, Image], regions: Columns, pixel_size_um: float) -> Columns:
+def _cell_columns(
+    cells: Labels,
+    images: Mapping[str, Image],
+    regions: Columns,
+    pixel_size_um: float,
+    other_cargoes: Sequence[str],
+) -> Columns:
     pixels = labelled_pixels(cells)
     y_um, x_um = centroids_um(pixels, pixel_size_um)
     height, width = cells.shape
@@ -234,6 +252,11 @@ def _cell_columns(cells: Labels, images: Mapping[str, Image], regions: Columns, 
     n_cells = len(pixels.labels)
     n_regions = np.bincount(cell, minlength=n_cells)
     n_loaded = np.bincount(cell[regions["is_loaded"].astype(np.bool_)], minlength=n_cells)
+    others: Columns = {}
+    for cargo in other_cargoes:
+        count = np.bincount(cell[regions[f"is_loaded_{cargo}"].astype(np.bool_)], minlength=n_cells)
+        others |= {f"n_loaded_{cargo}": count, f"occupancy_{cargo}": _ratio(count, n_regions)}
+    measurements = region_measurements(list(images), other_cargoes)
     return {
         "cell": pixels.labels,
         "area_um2": (pixels.sizes * pixel_size_um**2).astype(np.float64),
@@ -245,7 +268,8 @@ def _cell_columns(cells: Labels, images: Mapping[str, Image], regions: Columns, 
         "n_empty": n_regions - n_loaded,
         "n_loaded": n_loaded,
         "occupancy": _ratio(n_loaded, n_regions),
-        **{f"mean_{name}": _means(regions[name], cell, n_cells) for name in region_measurements(list(images))},
+        **{f"mean_{name}": _means(regions[name], cell, n_cells) for name in measurements},
+        **others,
     }
 
 

@@ -187,13 +187,14 @@ class _Batch:
 
     def tasks(self, well: str) -> list[_Task]:
         """The fields of a well that no earlier stage failed."""
-        objects = read_parquet(self._objects_path(well), columns=segment_schema().names)
+        others = self.settings.channels.other_cargoes
+        objects = read_parquet(self._objects_path(well), columns=segment_schema(others).names)
         return [
             _Task(
                 store=self.store.field(well, index),
                 index=index,
                 channels=self._channels(well),
-                objects=_objects_of(objects, index),
+                objects=_objects_of(objects, index, others),
                 settings=self.settings,
                 lights=self.lights,
             )
@@ -205,13 +206,13 @@ class _Batch:
         """Write a well's tables."""
         good = {index: tables for index, tables in measured.items() if not isinstance(tables, FieldError)}
         own = [self._report(well, index, measured.get(index)) for index in self.reports[well]]
-        channels = self._channels(well)
+        channels, others = self._channels(well), self.settings.channels.other_cargoes
+        regions = {index: found.regions for index, found in good.items()}
+        cells = {index: found.cells for index, found in good.items()}
         copies = [path for index in self.reports[well] for path in self._write_copies(well, index, good.get(index))]
         written = {
-            "endolysosomes": self._write(
-                well, "endolysosomes", {i: found.regions for i, found in good.items()}, endolysosomes_schema(channels)
-            ),
-            "cells": self._write(well, "cells", {i: found.cells for i, found in good.items()}, cells_schema(channels)),
+            "endolysosomes": self._write(well, "endolysosomes", regions, endolysosomes_schema(channels, others)),
+            "cells": self._write(well, "cells", cells, cells_schema(channels, others)),
             "fields": self._write_fields(well, own, channels),
         }
         return WellOutcome(
@@ -269,7 +270,7 @@ class _Batch:
         if measured is None or not self.settings.params.store_tables:
             field.remove_tables()
             return []
-        channels = self._channels(well)
+        channels, others = self._channels(well), self.settings.channels.other_cargoes
         return write_field_tables(
             field,
             size_px=field.shape,
@@ -277,7 +278,7 @@ class _Batch:
             cell_boxes_px=measured.cell_boxes_px,
             cells=measured.cells,
             endolysosomes=measured.regions,
-            schemas={CELLS: cells_schema(channels), ENDOLYSOSOMES: endolysosomes_schema(channels)},
+            schemas={CELLS: cells_schema(channels, others), ENDOLYSOSOMES: endolysosomes_schema(channels, others)},
         )
 
     def _write_fields(self, well: str, own: Sequence[Json], channels: Sequence[str]) -> Path:
@@ -316,13 +317,18 @@ def _channels(plate: str, store: PlateStore, reports: Mapping[str, Mapping[int, 
     raise StageError(f"plate {plate}: no field of wells {', '.join(reports)} can be read; {problems[0]}")
 
 
-def _objects_of(objects: pd.DataFrame, index: int) -> Objects:
+def _objects_of(objects: pd.DataFrame, index: int, other_cargoes: Sequence[str]) -> Objects:
     rows = objects[objects["field"] == index].sort_values("label")
     return Objects(
         label=rows["label"].to_numpy(dtype=np.int64),
         cell=rows["cell"].to_numpy(dtype=np.int64),
         p_loaded=rows["p_loaded"].to_numpy(dtype=np.float64),
         is_loaded=rows["is_loaded"].to_numpy(dtype=np.bool_),
+        others={
+            f"{name}_{cargo}": rows[f"{name}_{cargo}"].to_numpy(dtype=kind)
+            for cargo in other_cargoes
+            for name, kind in (("p_loaded", np.float64), ("is_loaded", np.bool_))
+        },
     )
 
 

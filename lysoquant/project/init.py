@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +84,7 @@ def initialise(
     project: Path,
     lysosome: str | None = None,
     cargo: str | None = None,
+    other_cargoes: Sequence[str] = (),
     nucleus: str | None = None,
     no_nucleus: bool = False,
     plate_map: Path | None = None,
@@ -107,6 +109,8 @@ def initialise(
         The project folder; made if it is not there.
     lysosome, cargo, nucleus : str, optional
         Labels of the channels with these roles; where absent, the role is settled by :data:`ROLE_WORDS`.
+    other_cargoes : sequence of str
+        Labels of the channels of further cargoes; no name settles these.
     no_nucleus : bool
         The plate has no nuclei; the whole field is then taken as one cell.
     plate_map : pathlib.Path, optional
@@ -135,7 +139,14 @@ def initialise(
     on_described(plate)
     _check_reader_flags(plate.format, pattern=pattern, channel_names=channel_names)
     name, name_notes = _plate_name(plate.name, plate_name)
-    channels = settle_roles(plate.channels, lysosome=lysosome, cargo=cargo, nucleus=nucleus, no_nucleus=no_nucleus)
+    channels = settle_roles(
+        plate.channels,
+        lysosome=lysosome,
+        cargo=cargo,
+        other_cargoes=other_cargoes,
+        nucleus=nucleus,
+        no_nucleus=no_nucleus,
+    )
     size, size_notes = _pixel_size(plate.pixel_size_um, pixel_size_um)
     rows, map_notes = _wells(plate, name, plate_map)
     config = _config(channels, z=z, timepoint=timepoint)
@@ -168,6 +179,7 @@ def settle_roles(
     *,
     lysosome: str | None = None,
     cargo: str | None = None,
+    other_cargoes: Sequence[str] = (),
     nucleus: str | None = None,
     no_nucleus: bool = False,
 ) -> Channels:
@@ -192,9 +204,9 @@ def settle_roles(
         )
     given = {"lysosome": lysosome, "cargo": cargo, "nucleus": nucleus}
     chosen = {role: label for role, label in given.items() if label is not None}
-    _check_given(labels, chosen, no_nucleus=no_nucleus)
+    _check_given(labels, [*chosen.items(), *(("cargo", label) for label in other_cargoes)], no_nucleus=no_nucleus)
     open_roles = [role for role in ROLES if role not in chosen and not (role == "nucleus" and no_nucleus)]
-    free = [label for label in labels if label not in chosen.values()]
+    free = [label for label in labels if label not in (*chosen.values(), *other_cargoes)]
     fits = {label: [role for role in open_roles if _has_word(label, role)] for label in free}
     unsettled = []
     for role in open_roles:
@@ -205,24 +217,30 @@ def settle_roles(
             unsettled.append(role)
     if unsettled:
         raise ConfigError(_unsettled(labels, unsettled))
-    return Channels(lysosome=chosen["lysosome"], cargo=chosen["cargo"], nucleus=chosen.get("nucleus"))
+    return Channels(
+        lysosome=chosen["lysosome"],
+        cargo=chosen["cargo"],
+        other_cargoes=tuple(other_cargoes),
+        nucleus=chosen.get("nucleus"),
+    )
 
 
-def _check_given(labels: Sequence[str], chosen: Mapping[str, str], *, no_nucleus: bool) -> None:
-    if no_nucleus and "nucleus" in chosen:
-        raise ConfigError(f"--nucleus {shown(chosen['nucleus'])} with --no-nucleus: expected one of the two; drop one")
-    for role, label in chosen.items():
+def _check_given(labels: Sequence[str], chosen: Sequence[tuple[str, str]], *, no_nucleus: bool) -> None:
+    """Check roles and labels as they were given, a role with several cargoes several times."""
+    for role, label in chosen if no_nucleus else ():
+        if role == "nucleus":
+            raise ConfigError(f"--nucleus {shown(label)} with --no-nucleus: expected one of the two; drop one")
+    for role, label in chosen:
         if label not in labels:
             raise ConfigError(
                 f"--{role} {shown(label)}: no such channel{did_you_mean(label, labels)}; "
                 f"expected one of {_listed(labels)}"
             )
-    roles = list(chosen)
-    for first, second in ((a, b) for a in roles for b in roles if roles.index(a) < roles.index(b)):
-        if chosen[first] == chosen[second]:
+    for (first, label), (second, other) in combinations(chosen, 2):
+        if label == other:
             raise ConfigError(
-                f"--{first} and --{second} are both {shown(chosen[first])}; "
-                f"expected a channel of its own for each role, of {_listed(labels)}"
+                f"--{first} and --{second} are both {shown(label)}; "
+                f"expected a channel of its own for each role and each cargo, of {_listed(labels)}"
             )
 
 

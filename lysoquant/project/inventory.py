@@ -137,7 +137,9 @@ def _remove_cut_records(project: Project) -> None:
 
 def _require_channels(project: Project, plate: str, description: RawPlate) -> None:
     """A role whose channel the whole plate lacks is a wrong setting; one field without it is a failed field."""
-    for role, label in project.config.channels.by_role().items():
+    channels = project.config.channels
+    named = [*channels.by_role().items(), *(("other_cargoes", label) for label in channels.other_cargoes)]
+    for role, label in named:
         if label not in description.channels:
             raise ConfigError(
                 f"channels.{role} is {label!r}, which plate {plate} does not have; its channels are "

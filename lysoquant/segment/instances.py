@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,13 @@ class Instances:
         1 to n in reading order, 0 elsewhere.
     p_loaded : float64 array (n,)
         p(loaded) / (p(empty) + p(loaded)), both summed over the object at the model's pixel size.
+    other_p_loaded : tuple of float64 array (n,)
+        The same by other cargoes, in their order.
     """
 
     labels: NDArray[np.int32]
     p_loaded: NDArray[np.float64]
+    other_p_loaded: tuple[NDArray[np.float64], ...] = ()
 
 
 def split_objects(
@@ -46,13 +49,24 @@ def split_objects(
         Touching objects are split by a watershed of the distance to their outline; two maxima count as two objects when
         the way from one to the other falls by more than this.
     """
-    inside = probabilities[EMPTY] + probabilities[LOADED]
-    foreground = _without_pinholes(inside > foreground_threshold)
+    foreground = _without_pinholes(probabilities[EMPTY] + probabilities[LOADED] > foreground_threshold)
     labels = _fill_lumens(_split(foreground, depth_px=split_depth_um / MODEL_PIXEL_SIZE_UM))
+    return Instances(labels, _share_loaded(labels, probabilities))
+
+
+def classify_too(instances: Instances, probabilities: NDArray[np.float32]) -> Instances:
+    """The same objects, classified by one more cargo from its own probabilities, float32 array (3, Y, X)."""
+    share = _share_loaded(instances.labels, probabilities)
+    return replace(instances, other_p_loaded=(*instances.other_p_loaded, share))
+
+
+def _share_loaded(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each object, loaded over empty and loaded together: float64 array (n,)."""
     count = int(labels.max(initial=0))
+    inside = probabilities[EMPTY] + probabilities[LOADED]
     total = np.bincount(labels.ravel(), weights=inside.ravel(), minlength=count + 1)[1:]
     loaded = np.bincount(labels.ravel(), weights=probabilities[LOADED].ravel(), minlength=count + 1)[1:]
-    return Instances(labels, loaded / np.maximum(total, 1e-9))
+    return np.asarray(loaded / np.maximum(total, 1e-9))
 
 
 def _without_pinholes(foreground: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -120,7 +134,8 @@ def to_field(
     order = _reading_order(labels, keep)
     table = np.zeros(len(keep) + 1, np.int32)
     table[order + 1] = np.arange(1, len(order) + 1)
-    return Instances(table[labels], instances.p_loaded[order])
+    others = tuple(share[order] for share in instances.other_p_loaded)
+    return Instances(table[labels], instances.p_loaded[order], others)
 
 
 def _largest_parts(labels: NDArray[np.int32], *, count: int) -> NDArray[np.int32]:

@@ -33,7 +33,7 @@ from lysoquant.record import (
     run_batch,
 )
 from lysoquant.segment.crops import CellCrop, cell_crops
-from lysoquant.segment.instances import split_objects, to_field
+from lysoquant.segment.instances import Instances, classify_too, split_objects, to_field
 from lysoquant.segment.params import SegmentParams, SegmentSettings
 from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
 from lysoquant.vocabulary import (
@@ -46,16 +46,13 @@ from lysoquant.vocabulary import (
     LOADED,
 )
 
-SCHEMA = pa.schema(
-    [
-        ("field", pa.int64()),
-        ("cell", pa.int64()),
-        ("label", pa.int64()),
-        ("p_loaded", pa.float64()),
-        ("is_loaded", pa.bool_()),
-    ]
-)
-"""Columns of a well's table of objects, before any measurement."""
+
+def objects_schema(other_cargoes: Sequence[str] = ()) -> pa.Schema:
+    """Columns of a well's table of objects, before any measurement."""
+    keys = [("field", pa.int64()), ("cell", pa.int64()), ("label", pa.int64())]
+    own = [("p_loaded", pa.float64()), ("is_loaded", pa.bool_())]
+    others = [(f"{name}_{cargo}", kind) for cargo in other_cargoes for name, kind in own]
+    return pa.schema([*keys, *own, *others])
 
 
 def run(
@@ -120,7 +117,11 @@ class _Field:
     pixel_size_um: float
     labels: NDArray[np.uint32]
     classes: NDArray[np.uint8]
-    rows: list[tuple[int, int, int, float, bool]] = field(default_factory=list)
+    rows: list[tuple[int, int, int, *tuple[float | bool, ...]]] = field(default_factory=list)
+
+
+Crop = tuple[str, int, CellCrop]
+"""Well and field of a cell's crop, and the crop."""
 
 
 @dataclass
@@ -144,8 +145,8 @@ class _Segmenter:
         open_wells: dict[str, list[_Field]] = {}
         calls = tiles = 0
         order = list(wells)
-        for (well, index, crop), probabilities in self._predictor.predict(self._crops(wells, upstream, open_wells)):
-            self._collect(self._current[well, index], crop, probabilities)
+        for (well, index, crop), objects in self._objects(self._crops(wells, upstream, open_wells)):
+            self._collect(self._current[well, index], crop, objects)
             while order[0] != well:
                 yield self._finish(order.pop(0), open_wells, calls, tiles)
                 calls, tiles = self._predictor.calls, self._predictor.tiles
@@ -155,7 +156,7 @@ class _Segmenter:
 
     def _crops(
         self, wells: list[str], upstream: Mapping[str, list[Json]], open_wells: dict[str, list[_Field]]
-    ) -> Iterator[tuple[tuple[str, int, CellCrop], Tensor]]:
+    ) -> Iterator[tuple[Crop, Tensor]]:
         for well in wells:
             open_wells[well] = []
             for index in range(self._store.n_fields(well)):
@@ -200,14 +201,15 @@ class _Segmenter:
         )
         return self._failed(well, index, error)
 
-    def _field_crops(self, position: _Field) -> Iterator[tuple[tuple[str, int, CellCrop], Tensor]]:
+    def _field_crops(self, position: _Field) -> Iterator[tuple[Crop, Tensor]]:
         channels, store = self.settings.channels, position.store
         if store is None:
             return
         try:
-            cargo, lysosome = (store.read(label) for label in (channels.cargo, channels.lysosome))
+            cargoes = [store.read(label) for label in channels.cargoes]
+            lysosome = store.read(channels.lysosome)
             cells = store.read_label(CELLS)
-            shapes = {plane.shape for plane in (cargo, lysosome, cells)}
+            shapes = {plane.shape for plane in (*cargoes, lysosome, cells)}
             if shapes != {position.labels.shape}:
                 raise DamagedFieldError(
                     f"field {store.name}: its planes and cells are of sizes {sorted(shapes)}; {store.remedy}"
@@ -215,35 +217,50 @@ class _Segmenter:
         except FieldError as error:
             position.report = self._failed(position.well, position.index, error)
             return
-        if all(plane.min() == plane.max() for plane in (cargo, lysosome)):
+        if all(plane.min() == plane.max() for plane in (cargoes[0], lysosome)):
             return  # an image of one value, such as the zeros of a dead camera, holds nothing to find
         for crop in cell_crops(cells):
-            image = network_input(
-                cargo[crop.box],
-                lysosome[crop.box],
-                crop.inside,
-                pixel_size_um=position.pixel_size_um,
-                normalization=_normalization(self.settings.params, self.model),
-                in_channels=self.model.card.architecture.in_channels,
-            )
-            yield (position.well, position.index, crop), image
+            for cargo in cargoes:
+                image = network_input(
+                    cargo[crop.box],
+                    lysosome[crop.box],
+                    crop.inside,
+                    pixel_size_um=position.pixel_size_um,
+                    normalization=_normalization(self.settings.params, self.model),
+                    in_channels=self.model.card.architecture.in_channels,
+                )
+                yield (position.well, position.index, crop), image
 
-    def _collect(self, position: _Field, crop: CellCrop, probabilities: NDArray[np.float32]) -> None:
-        """Objects of one cell, drawn into the label images of its field."""
+    def _objects(self, crops: Iterator[tuple[Crop, Tensor]]) -> Iterator[tuple[Crop, Instances]]:
+        """Objects of each cell at the model's pixel size: the first cargo's crop finds them, all classify them."""
         params = self.settings.params
-        fine = split_objects(
-            probabilities,
-            foreground_threshold=params.foreground_threshold,
-            split_depth_um=params.split_depth_um,
-        )
+        predicted = self._predictor.predict(crops)
+        for crop, probabilities in predicted:
+            objects = split_objects(
+                probabilities,
+                foreground_threshold=params.foreground_threshold,
+                split_depth_um=params.split_depth_um,
+            )
+            for _ in self.settings.channels.other_cargoes:
+                _, probabilities_of_other = next(predicted)
+                objects = classify_too(objects, probabilities_of_other)
+            yield crop, objects
+
+    def _collect(self, position: _Field, crop: CellCrop, fine: Instances) -> None:
+        """Draw the objects of one cell into the label images of its field."""
         found = to_field(
-            fine, crop.inside, pixel_size_um=position.pixel_size_um, min_area_um2=params.min_object_area_um2
+            fine,
+            crop.inside,
+            pixel_size_um=position.pixel_size_um,
+            min_area_um2=self.settings.params.min_object_area_um2,
         )
         offset = len(position.rows)
         drawn = found.labels > 0
         position.labels[crop.box][drawn] = found.labels[drawn] + offset
-        for number, p_loaded in enumerate(found.p_loaded.tolist(), start=1):
-            position.rows.append((position.index, crop.cell, offset + number, p_loaded, p_loaded >= 0.5))
+        shares = np.stack([found.p_loaded, *found.other_p_loaded], axis=1)
+        for number, of_cargoes in enumerate(shares.tolist(), start=1):
+            classes = [value for p_loaded in of_cargoes for value in (p_loaded, p_loaded >= 0.5)]
+            position.rows.append((position.index, crop.cell, offset + number, *classes))
         table = np.array([0, *(LOADED if p >= 0.5 else EMPTY for p in found.p_loaded)], np.uint8)
         position.classes[crop.box][drawn] = table[found.labels[drawn]]
 
@@ -256,14 +273,15 @@ class _Segmenter:
         stores = []
         for position in positions:
             if position.store is not None:
-                own = {label: CLASS_COLOURS[LOADED if loaded else EMPTY] for _, _, label, _, loaded in position.rows}
+                own = {row[2]: CLASS_COLOURS[LOADED if row[4] else EMPTY] for row in position.rows}
                 position.store.write_label(ENDOLYSOSOMES, position.labels, colours=own)
                 position.store.write_label(ENDOLYSOSOME_CLASSES, position.classes, colours=colours)
                 stores.append(position.store)
             del self._current[well, position.index]
         rows = [row for position in positions for row in position.rows]
         table = self.layout.plate_folder(self.plate) / "segment" / f"{well}.parquet"
-        write_parquet(table, pd.DataFrame(rows, columns=SCHEMA.names), SCHEMA)
+        schema = objects_schema(self.settings.channels.other_cargoes)
+        write_parquet(table, pd.DataFrame(rows, columns=schema.names), schema)
         content = [[digest_array(position.labels), digest_array(position.classes)] for position in positions]
         folders = [store.path / "labels" / name for store in stores for name in (ENDOLYSOSOMES, ENDOLYSOSOME_CLASSES)]
         return well, WellOutcome(
