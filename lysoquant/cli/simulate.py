@@ -35,6 +35,7 @@ def simulate() -> None:
     "--size-px", type=click.IntRange(64, 4096), default=512, show_default=True, help="Edge of a field in pixels."
 )
 @click.option("--pixel-size-um", type=click.FloatRange(0.04, 0.12), default=0.1, show_default=True, help="Pixel size.")
+@click.option("--second-cargo", is_flag=True, help="A fourth channel, LC3: a second cargo of the same cells.")
 @click.option("--cores", type=click.IntRange(1), default=None, help="Processes; default: all cores.")
 def plate(
     out: Path,
@@ -44,6 +45,7 @@ def plate(
     seed: int,
     size_px: int,
     pixel_size_um: float,
+    second_cargo: bool,
     cores: int | None,
 ) -> None:
     """Simulate a plate into OUT, with its plate map and its truth.
@@ -51,7 +53,7 @@ def plate(
     The four conditions follow the paper: SEC62 (positive control), its LIR mutant (negative control), ATZ in wild type,
     and ATZ in an STX17 knock-out, whose cargo docks outside endolysosomes that therefore stay empty.
     """
-    from lysoquant.simulate.plate import PlateSettings, simulate_plate
+    from lysoquant.simulate.plate import SECOND_CARGO, PlateSettings, simulate_plate
     from lysoquant.simulate.writers import OME_TIFF_PATTERN
 
     settings = PlateSettings(
@@ -62,11 +64,13 @@ def plate(
         seed=seed,
         format=format_name,
         name=out.resolve().name,
+        second_cargo=second_cargo,
     )
     simulate_plate(out, settings, processes=cores or os.cpu_count() or 1)
     click.echo(f"{wells} wells of {fields} fields in {out}; truth in {out / 'truth'}")
     words = ["lysoquant", "init", str(out), "--output", "PROJECT", "--plate-map", str(out / "plate_map.csv")]
     words += ["--pattern", OME_TIFF_PATTERN] if format_name == "ome-tiff" else []
+    words += ["--cargo", "cargo", "--cargo", SECOND_CARGO] if second_cargo else []
     click.echo(f"next: {shlex.join(words)}")
 
 

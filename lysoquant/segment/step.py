@@ -117,7 +117,7 @@ class _Field:
     pixel_size_um: float
     labels: NDArray[np.uint32]
     classes: NDArray[np.uint8]
-    rows: list[tuple[int, int, int, *tuple[float | bool, ...]]] = field(default_factory=list)
+    rows: list[tuple[int, int, int, float, bool, *tuple[float | bool, ...]]] = field(default_factory=list)
 
 
 Crop = tuple[str, int, CellCrop]
@@ -258,9 +258,9 @@ class _Segmenter:
         drawn = found.labels > 0
         position.labels[crop.box][drawn] = found.labels[drawn] + offset
         shares = np.stack([found.p_loaded, *found.other_p_loaded], axis=1)
-        for number, of_cargoes in enumerate(shares.tolist(), start=1):
-            classes = [value for p_loaded in of_cargoes for value in (p_loaded, p_loaded >= 0.5)]
-            position.rows.append((position.index, crop.cell, offset + number, *classes))
+        for number, (p_loaded, *others) in enumerate(shares.tolist(), start=1):
+            told = [value for share in others for value in (share, share >= 0.5)]
+            position.rows.append((position.index, crop.cell, offset + number, p_loaded, p_loaded >= 0.5, *told))
         table = np.array([0, *(LOADED if p >= 0.5 else EMPTY for p in found.p_loaded)], np.uint8)
         position.classes[crop.box][drawn] = table[found.labels[drawn]]
 

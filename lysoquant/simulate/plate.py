@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -18,7 +18,7 @@ from lysoquant.errors import InputError
 from lysoquant.progress import Progress
 from lysoquant.record import write_json
 from lysoquant.simulate.optics import Camera, Optics
-from lysoquant.simulate.scene import CHANNELS, Appearance, Biology, Scene, SceneSettings, simulate_scene
+from lysoquant.simulate.scene import CHANNELS, Appearance, Biology, Scene, SceneSettings, SecondCargo, simulate_scene
 from lysoquant.simulate.vesicles import classes as vesicle_classes
 from lysoquant.simulate.writers import FORMATS, Writer
 from lysoquant.units import MIN_AREA_UM2
@@ -45,6 +45,20 @@ CONDITIONS: Final = (
 )
 """The paper's: an active ER-phagy receptor, its LIR mutant, wild type, and a knock-out that leaves cargo docked."""
 
+SECOND_CARGO: Final = "LC3"
+"""Channel of a second cargo."""
+
+_SECOND_OCCUPANCY: Final[Mapping[str, float]] = {
+    "SEC62": 0.3,
+    "SEC62-LIR": 0.5,
+    "ATZ WT": 0.2,
+    "ATZ STX17-KO": 0.4,
+}
+"""Chance of an endolysosome to hold the second cargo, by condition, whatever it holds of the first."""
+
+_IS_SECOND: Final = f"is_loaded_{SECOND_CARGO}"
+_N_SECOND: Final = f"n_loaded_{SECOND_CARGO}"
+
 
 @dataclass(frozen=True)
 class PlateSettings:
@@ -69,6 +83,12 @@ class PlateSettings:
     seed: int = 0
     format: FormatName = "imagexpress"
     name: str = "simulated"
+    second_cargo: bool = False
+    """Whether there is a fourth channel, of a second cargo."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return (*CHANNELS, SECOND_CARGO) if self.second_cargo else CHANNELS
 
 
 @dataclass(frozen=True)
@@ -125,7 +145,8 @@ def field_settings(plate: PlateSettings, well: SimulatedWell) -> SceneSettings:
     )
     camera = Camera(photons=microscope.uniform(60, 160), offset=microscope.uniform(90, 130))
     look = replace(Appearance(), cargo=rng.uniform(0.7, 1.5), haze=rng.uniform(0.1, 0.25))
-    return SceneSettings((plate.size_px, plate.size_px), biology, look, optics, camera)
+    second = SecondCargo(_SECOND_OCCUPANCY[well.condition.name]) if plate.second_cargo else None
+    return SceneSettings((plate.size_px, plate.size_px), biology, look, optics, camera, second)
 
 
 def simulate_field(plate: PlateSettings, well: SimulatedWell, index: int) -> Scene:
@@ -153,7 +174,7 @@ def simulate_plate(out: Path, settings: PlateSettings, *, processes: int = 1) ->
         n_fields=settings.n_fields,
         n_rows=rows,
         n_columns=columns,
-        channels=CHANNELS,
+        channels=settings.channels,
         size_px=settings.size_px,
         pixel_size_um=settings.pixel_size_um,
     )
@@ -192,7 +213,7 @@ def _do_field(job: Job) -> tuple[Rows, Rows]:
     settings, well, index, writer = job
     scene = simulate_field(settings, well, index)
     writer.write_field(
-        scene.image, well=well.well, index=index, channels=CHANNELS, pixel_size_um=settings.pixel_size_um
+        scene.image, well=well.well, index=index, channels=settings.channels, pixel_size_um=settings.pixel_size_um
     )
     truth = writer.out / "truth"
     stem = f"{well.well}_{index}"
@@ -229,11 +250,13 @@ def _count(settings: PlateSettings, well: SimulatedWell, index: int, scene: Scen
             "centroid_y_um": round(float(y) * settings.pixel_size_um, 4),
             "centroid_x_um": round(float(x) * settings.pixel_size_um, 4),
         }
+        | ({_IS_SECOND: bool(scene.second.loaded[number - 1])} if scene.second else {})
         for number, cell, (y, x) in zip(numbers, cell_of, centres, strict=True)
     ]
     cells: Rows = []
     for cell in range(1, int(scene.cells.max(initial=0)) + 1):
-        own = [row["is_loaded"] for row in regions if row["cell"] == cell]
+        mine = [row for row in regions if row["cell"] == cell]
+        own = [row["is_loaded"] for row in mine]
         cells.append(
             where
             | {
@@ -244,6 +267,7 @@ def _count(settings: PlateSettings, well: SimulatedWell, index: int, scene: Scen
                 "n_loaded": own.count(True),
                 "occupancy": round(own.count(True) / len(own), 6) if own else "",
             }
+            | ({_N_SECOND: sum(bool(row[_IS_SECOND]) for row in mine)} if scene.second else {})
         )
     return regions, cells
 
@@ -252,7 +276,7 @@ def _well_truth(well: SimulatedWell, cells: Rows) -> dict[str, object]:
     mine = [row for row in cells if row["well"] == well.well]
     empty, loaded = (sum(int(str(row[name])) for row in mine) for name in ("n_empty", "n_loaded"))
     each = [float(str(row["occupancy"])) for row in mine if row["occupancy"] != ""]
-    return {
+    truth: dict[str, object] = {
         "plate": mine[0]["plate"] if mine else "",
         "well": well.well,
         "condition": well.condition.name,
@@ -263,6 +287,11 @@ def _well_truth(well: SimulatedWell, cells: Rows) -> dict[str, object]:
         "occupancy_mean": round(float(np.mean(each)), 6) if each else "",
         "occupancy_pooled": round(loaded / (empty + loaded), 6) if empty + loaded else "",
     }
+    if any(_N_SECOND in row for row in mine):
+        second = sum(int(str(row[_N_SECOND])) for row in mine)
+        share = round(second / (empty + loaded), 6) if empty + loaded else ""
+        truth |= {_N_SECOND: second, f"occupancy_pooled_{SECOND_CARGO}": share}
+    return truth
 
 
 def _map_row(well: SimulatedWell) -> dict[str, object]:

@@ -47,6 +47,15 @@ class Biology:
 
 
 @dataclass(frozen=True)
+class SecondCargo:
+    """Another cargo of the same cells, in a channel of its own, looking like the first; chances as in `Biology`."""
+
+    occupancy: float = 0.4
+    docked: float = 0.05
+    transfected: float = 1.0
+
+
+@dataclass(frozen=True)
 class Appearance:
     """How stain and structure look. Lengths in um; brightness relative to a typical membrane.
 
@@ -125,6 +134,19 @@ class SceneSettings:
     appearance: Appearance = field(default_factory=Appearance)
     optics: Optics = field(default_factory=Optics)
     camera: Camera = field(default_factory=Camera)
+    second_cargo: SecondCargo | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Truth of one cargo: which endolysosomes hold it or have it docked, bool array (V,), and which cells express it.
+
+    `transfected` is a bool array (N,); cell n has number n + 1.
+    """
+
+    loaded: NDArray[np.bool_]
+    docked: NDArray[np.bool_]
+    transfected: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -134,7 +156,7 @@ class Scene:
     Attributes
     ----------
     image : uint16 array (3, Y, X)
-        Channels nucleus, lysosome, cargo.
+        Channels nucleus, lysosome, cargo; (4, Y, X) with a second cargo, which comes last.
     cells, nuclei : int32 array (Y, X)
         Label images; a nucleus has the number of its cell.
     regions : int32 array (Y, X)
@@ -147,6 +169,8 @@ class Scene:
         Truth of each cell; cell n has number n + 1.
     settings : SceneSettings
         What the scene was made from.
+    second : Delivery or None
+        Truth of the second cargo.
     """
 
     image: NDArray[np.uint16]
@@ -158,6 +182,7 @@ class Scene:
     docked: NDArray[np.bool_]
     transfected: NDArray[np.bool_]
     settings: SceneSettings
+    second: Delivery | None = None
 
 
 def simulate_scene(settings: SceneSettings, rng: np.random.Generator) -> Scene:
@@ -168,27 +193,71 @@ def simulate_scene(settings: SceneSettings, rng: np.random.Generator) -> Scene:
     settings : SceneSettings
         Size, biology, appearance, optics and camera.
     rng : numpy.random.Generator
-        All chance of the scene comes from here.
+        All chance of the scene comes from here, that of a second cargo last: it changes nothing else.
     """
     optics, look, shape = settings.optics, settings.appearance, settings.shape
     cells, nuclei = _cells(settings, rng)
     count = int(cells.max(initial=0))
     transfected = rng.random(count) < settings.biology.transfected
     found = _vesicles(settings, cells, nuclei, rng)
-    owner = transfected[found.cell]
-    loaded = owner & (rng.random(len(found)) < settings.biology.occupancy)
-    docked = owner & ~loaded & (rng.random(len(found)) < settings.biology.docked)
+    first = _delivery(settings.biology, transfected, found, rng)
     room = 1 - endolysosomes.excluded_share(found, shape=shape, optics=optics)
     depth = _depth(cells, nuclei, optics.pixel_size_um)
 
     lysosome = image_points(_lysosome_points(found, cells, settings, rng), shape=shape, optics=optics)
     lysosome += np.float32(look.haze) * _haze(depth, optics, rng) * room
-    expression = np.where(transfected, np.exp(rng.normal(0, look.expression_spread, count)), 0)
+    cargo = _cargo_image(first, found, cells, depth, lysosome, room, settings, rng)
+    nucleus = _nucleus_image(nuclei, optics, rng)
+    light = _illumination(shape, look.vignetting)
+    planes = [settings.camera.expose(channel * light, rng) for channel in (nucleus, lysosome, cargo)]
+    regions = endolysosomes.draw_sections(found, shape=shape, pixel_size_um=optics.pixel_size_um, within=cells > 0)
+    second = None
+    if settings.second_cargo is not None:
+        second = _delivery(settings.second_cargo, rng.random(count) < settings.second_cargo.transfected, found, rng)
+        other = _cargo_image(second, found, cells, depth, lysosome, room, settings, rng)
+        planes.append(settings.camera.expose(other * light, rng))
+    return Scene(
+        np.stack(planes),
+        cells,
+        nuclei,
+        regions,
+        found,
+        first.loaded,
+        first.docked,
+        transfected,
+        settings,
+        second,
+    )
+
+
+def _delivery(
+    chances: Biology | SecondCargo, transfected: NDArray[np.bool_], found: Vesicles, rng: np.random.Generator
+) -> Delivery:
+    owner = transfected[found.cell]
+    loaded = owner & (rng.random(len(found)) < chances.occupancy)
+    docked = owner & ~loaded & (rng.random(len(found)) < chances.docked)
+    return Delivery(loaded, docked, transfected)
+
+
+def _cargo_image(
+    delivery: Delivery,
+    found: Vesicles,
+    cells: NDArray[np.int32],
+    depth: Image,
+    lysosome: Image,
+    room: Image,
+    settings: SceneSettings,
+    rng: np.random.Generator,
+) -> Image:
+    """Expected image of a cargo; `lysosome` bleeds into it, and `room` is what endolysosomes leave to it."""
+    optics, look, shape = settings.optics, settings.appearance, settings.shape
+    spread = np.exp(rng.normal(0, look.expression_spread, len(delivery.transfected)))
+    expression = np.where(delivery.transfected, spread, 0)
     level = np.concatenate([[0], expression]).astype(np.float32)[cells] * np.float32(look.cargo)
     level = ndimage.gaussian_filter(level, 0.3 / optics.pixel_size_um, truncate=2)
     reticulum = _reticulum(cells, depth, look, optics, rng) * level
     granules = _granules(cells, expression * look.cargo, settings, rng)
-    delivered = _cargo_points(found, loaded, docked, expression * look.cargo, look, rng)
+    delivered = _cargo_points(found, delivery.loaded, delivery.docked, expression * look.cargo, look, rng)
     open_to_cargo = 1 - np.float32(look.exclusion) * (1 - room)
     cargo = np.float32(look.reticulum) * reticulum * open_to_cargo + image_points(
         join([granules, delivered]), shape=shape, optics=optics
@@ -196,11 +265,7 @@ def simulate_scene(settings: SceneSettings, rng: np.random.Generator) -> Scene:
     if look.cargo_haze:
         cargo += np.float32(look.cargo_haze) * level * _haze(depth, optics, rng, strength=0.7)
     cargo += np.float32(look.bleed) * lysosome + np.float32(0.02) * (cells > 0)
-    nucleus = _nucleus_image(nuclei, optics, rng)
-    light = _illumination(shape, look.vignetting)
-    image = np.stack([settings.camera.expose(channel * light, rng) for channel in (nucleus, lysosome, cargo)])
-    regions = endolysosomes.draw_sections(found, shape=shape, pixel_size_um=optics.pixel_size_um, within=cells > 0)
-    return Scene(image, cells, nuclei, regions, found, loaded, docked, transfected, settings)
+    return np.asarray(cargo, np.float32)
 
 
 def regions_at(scene: Scene, *, pixel_size_um: float, shape: tuple[int, int]) -> NDArray[np.int32]:
