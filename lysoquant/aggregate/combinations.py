@@ -116,7 +116,7 @@ def _parsed(text: str) -> ast.expr:
         raise ValueError(f"an expression of {len(text)} characters; expected at most {_MAX_LENGTH}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore")  # of a backslash in quotes
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise _fault(text) from None

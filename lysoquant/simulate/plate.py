@@ -49,9 +49,9 @@ SECOND_CARGO: Final = "LC3"
 """Channel of a second cargo."""
 
 _SECOND_OCCUPANCY: Final[Mapping[str, float]] = {
-    "SEC62": 0.3,
+    "SEC62": 0.2,
     "SEC62-LIR": 0.5,
-    "ATZ WT": 0.2,
+    "ATZ WT": 0.3,
     "ATZ STX17-KO": 0.4,
 }
 """Chance of an endolysosome to hold the second cargo, by condition, whatever it holds of the first."""

@@ -18,7 +18,7 @@ from lysoquant.aggregate import plate as plate_module
 from lysoquant.aggregate import step
 from lysoquant.aggregate.params import AggregateParams, AggregateSettings, ExpressionParams
 from lysoquant.aggregate.wells import COLUMNS
-from lysoquant.errors import InputError, StageError
+from lysoquant.errors import ConfigError, InputError, StageError
 from lysoquant.layout import Layout
 from lysoquant.record import digest_file, read_json, write_json
 from lysoquant.workers.params import DaskSettings
@@ -277,6 +277,81 @@ def test_every_column_of_the_well_table(layout: Layout) -> None:
     distances = sorted(abs(logit - median) for logit in logits)
     mad = (distances[1] + distances[2]) / 2
     assert float(rows[0]["robust_z"]) == pytest.approx((math.log(5.5 / 3.5) - median) / (1.4826 * mad))
+
+
+def add_cargo(layout: Layout, plate: str, well: str, cargo: str, *, every: int) -> None:
+    """Give a well's part tables another cargo, which every n-th region of each cell holds."""
+    folder = layout.well_tables(plate, well)
+    regions = pd.read_parquet(folder / "endolysosomes.parquet")
+    held = regions["label"] % every == 0
+    regions[f"is_loaded_{cargo}"] = held.astype(bool)
+    cells = pd.read_parquet(folder / "cells.parquet")
+    count = regions[held].groupby(["field", "cell"]).size()
+    keys = pd.MultiIndex.from_frame(cells[["field", "cell"]])
+    cells[f"n_loaded_{cargo}"] = count.reindex(keys).fillna(0).astype("int64").to_numpy()
+    cells[f"occupancy_{cargo}"] = cells[f"n_loaded_{cargo}"] / cells["n_endolysosomes"]
+    regions.to_parquet(folder / "endolysosomes.parquet")
+    cells.to_parquet(folder / "cells.parquet")
+
+
+def with_cargoes(*cargoes: str, **combinations: str) -> AggregateSettings:
+    plain = settings(min_mean_cargo=100.0)
+    params = plain.params.model_copy(update={"combinations": combinations})
+    return plain.model_copy(update={"params": params, "other_cargoes": cargoes})
+
+
+def test_other_cargoes_and_combinations_reach_every_table(layout: Layout) -> None:
+    small_plate(layout)
+    run(layout, {"P1": WELLS}, MAP)
+    plain = read_csv(layout, "wells.csv")
+    for well in WELLS:
+        add_cargo(layout, "P1", well, "LC3", every=2)
+    chosen = with_cargoes("LC3", both="ATZ and LC3", LC3_only="LC3 and not ATZ")
+    run(layout, {"P1": WELLS}, MAP, chosen)
+
+    rows = read_csv(layout, "wells.csv")
+    added = [
+        *("n_loaded_LC3", "occupancy_mean_LC3", "occupancy_pooled_LC3"),
+        *("n_LC3_only", "occupancy_mean_LC3_only", "occupancy_pooled_LC3_only"),
+        *("n_both", "occupancy_mean_both", "occupancy_pooled_both"),
+    ]
+    assert list(rows[0]) == [*CONTRACT_COLUMNS, "n_cells_expressing", "reason", *added, "siRNA"]
+    assert [{name: row[name] for name in plain[0]} for row in rows] == plain
+    # A01: cells of 1 + 3 and 2 + 2 (empty first), one without any, and one below the gate. LC3 in regions 2 and 4.
+    assert [rows[0][name] for name in added] == ["4", "0.5", "0.5", "1", "0.125", "0.125", "3", "0.375", "0.375"]
+    # B02 failed and B03 has no image: counts of 0, no occupancy.
+    assert [[row[name] for name in added] for row in rows if row["well"] in ("B02", "B03")] == [["0", "", ""] * 3] * 2
+    regions = pd.read_parquet(layout.tables / "endolysosomes.parquet")
+    assert list(regions.columns[-3:]) == ["is_loaded_LC3", "is_LC3_only", "is_both"]
+    assert (regions["is_both"] == (regions["is_loaded"] & regions["is_loaded_LC3"])).all()
+    assert (regions["is_LC3_only"] == (regions["is_loaded_LC3"] & ~regions["is_loaded"])).all()
+    assert regions["is_both"].sum() == 9
+    cells = pd.read_parquet(layout.tables / "cells.parquet")
+    assert list(cells.columns[-4:]) == ["n_LC3_only", "occupancy_LC3_only", "n_both", "occupancy_both"]
+    assert cells[cells["well"] == "A01"]["n_both"].tolist() == [2, 1, 0, 2]
+    assert (cells["n_both"] + cells["n_LC3_only"] == cells["n_loaded_LC3"]).all()
+
+
+def test_another_combination_reads_the_parts_again_and_the_same_does_not(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, 1, 500.0, 2, 2)])
+    add_cargo(layout, "P1", "A01", "LC3", every=2)
+    first = run(layout, {"P1": ["A01"]}, MAP[:1], with_cargoes("LC3", x="ATZ and LC3"))
+    assert run(layout, {"P1": ["A01"]}, MAP[:1], with_cargoes("LC3", x="ATZ and LC3")) == first
+    assert read_csv(layout, "wells.csv")[0]["n_x"] == "1"
+    run(layout, {"P1": ["A01"]}, MAP[:1], with_cargoes("LC3", x="ATZ or LC3"))
+    assert read_csv(layout, "wells.csv")[0]["n_x"] == "3"
+
+
+def test_parts_without_another_cargo_say_what_to_run(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, 1, 500.0, 2, 2)])
+    with pytest.raises(StageError, match=r"not classified by cargo 'LC3'; run `lysoquant segment PROJECT --plate P1`"):
+        run(layout, {"P1": ["A01"]}, MAP[:1], with_cargoes("LC3"))
+
+
+def test_a_column_of_the_plate_map_may_not_have_the_name_of_a_combinations(layout: Layout) -> None:
+    write_well(layout, "P1", "A01", cells=[(0, 1, 500.0, 2, 2)])
+    with pytest.raises(ConfigError, match="plate map: column 'n_x' has the name of a result of the well table"):
+        run(layout, {"P1": ["A01"]}, [mapped("A01", "WT", n_x="1")], with_cargoes(x="not ATZ"))
 
 
 def test_bad_wells_are_there_with_counts_flags_and_reasons(layout: Layout) -> None:

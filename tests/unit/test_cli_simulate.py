@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from lysoquant.cli.main import invoke
+from lysoquant.config import load_config
 from lysoquant.io.raw import describe
 from lysoquant.layout import Layout
 
@@ -32,6 +33,17 @@ def test_ome_tiff_says_its_pattern(tmp_path: Path, capsys: pytest.CaptureFixture
     pattern = words[words.index("--pattern") + 1]
     (out / "truth").rename(tmp_path / "truth")
     assert list(describe(out, pattern=pattern).wells) == ["B02"]
+
+
+def test_a_second_cargo_is_named_in_the_command_that_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "two"
+    assert invoke(["simulate", "plate", str(out), "--second-cargo", *PLATE]) == 0
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("next: lysoquant "))
+    assert invoke([str(tmp_path / "project") if word == "PROJECT" else word for word in words]) == 0
+    assert "cargo (cargo), LC3 (cargo 2)" in capsys.readouterr().out
+    assert load_config(tmp_path / "project/config/config.yaml").channels.cargoes == ("cargo", "LC3")
 
 
 def test_an_operetta_plate_needs_no_pattern(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

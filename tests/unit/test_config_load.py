@@ -102,6 +102,13 @@ def test_a_date_stays_text(tmp_path: Path) -> None:
         ("1: a", "a key that is not text"),
         ("cells: {method: rois}", "config.yaml:2: cells: method 'rois' needs `path`"),
         ("segment: {overlap_px: 256}", "segment.overlap_px is 256 and segment.tile_px is 512"),
+        (
+            "aggregate: {combinations: {both: SEC62 and LC3}}",
+            "aggregate.combinations.both: 'SEC62 and LC3' names 'LC3'; expected cargoes of this project, 'SEC62'",
+        ),
+        ("aggregate: {combinations: {both: SEC62 &}}", "aggregate.combinations.both: 'SEC62 &' is no combination"),
+        ("aggregate: {combinations: [SEC62]}", 'aggregate.combinations: found ["SEC62"], expected text by name'),
+        ("aggregate: {combinations: {both: 1}}", 'aggregate.combinations: found {"both": 1}, expected text by name'),
         ("results: {", "config.yaml:2: "),
         ("results: \x00", "config.yaml: unacceptable character"),
     ],
@@ -123,6 +130,19 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, text: str
         ("channels: {lysosome: no, cargo: b}", "channels.lysosome: found false, expected text; put text in quotes"),
         ("channels: {lysosome: a, cargo: a, nucleus: c}", "channels.lysosome and channels.cargo are both 'a'"),
         ("channels: {lysosome: a, cargo: '', nucleus: c}", "channels.cargo is empty"),
+        (
+            "channels: {lysosome: a, cargo: b, nucleus: c, other_cargoes: [a]}",
+            "channels.lysosome and channels.other_cargoes are both 'a'; expected a channel of its own for each role",
+        ),
+        (
+            "channels: {lysosome: a, cargo: b, nucleus: c, other_cargoes: [d, d]}",
+            "channels.other_cargoes and channels.other_cargoes are both 'd'",
+        ),
+        ("channels: {lysosome: a, cargo: b, nucleus: c, other_cargoes: ['']}", "channels.other_cargoes is empty"),
+        (
+            "channels: {lysosome: a, cargo: b, nucleus: c, other_cargoes: d}",
+            "channels.other_cargoes: found 'd', expected a list of text",
+        ),
         ("channels: {lysosome: a, cargo: b}", "cells.method is 'watershed' and channels.nucleus is null"),
         (b"\xff\xfea\x00", "byte 0 is not UTF-8"),
         (b"#" * (2**18 + 1), "larger than 262144 bytes"),
@@ -198,6 +218,32 @@ def test_a_stage_is_told_its_own_settings_only(project: Project, tmp_path: Path)
     written(tmp_path / "config", CHANNELS + "results: out\nmeasure: {min_area_um2: 2}\n")
     after = {stage: load_project(tmp_path).settings_json(stage, "p1") for stage in STAGES}
     assert [stage for stage in STAGES if before[stage] != after[stage]] == ["measure", "report"]
+
+
+CARGOES = "channels: {lysosome: LAMP1, cargo: SEC62, other_cargoes: [LC3], nucleus: DAPI}\n"
+REST = "results: out\nmeasure: {min_area_um2: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stages"),
+    [
+        (CHANNELS, CARGOES, ["segment", "measure", "aggregate", "report"]),
+        (CARGOES, CARGOES + "aggregate: {combinations: {both: SEC62 and LC3}}\n", ["aggregate", "report"]),
+        (
+            CARGOES + "aggregate: {combinations: {both: SEC62 and LC3}}\n",
+            CARGOES + "aggregate: {combinations: {both: SEC62 or LC3}}\n",
+            ["aggregate", "report"],
+        ),
+    ],
+)
+def test_another_cargo_redoes_segment_and_a_combination_only_tables(
+    project: Project, tmp_path: Path, before: str, after: str, stages: list[str]
+) -> None:
+    told = []
+    for text in (before, after):
+        written(tmp_path / "config", text + REST)
+        told.append({stage: load_project(tmp_path).settings_json(stage, "p1") for stage in STAGES})
+    assert [stage for stage in STAGES if told[0][stage] != told[1][stage]] == stages
 
 
 def test_execution_changes_no_settings(project: Project, tmp_path: Path) -> None:

@@ -87,6 +87,17 @@ def test_clear_names_settle_the_roles(labels: list[str], roles: tuple[str, str, 
             "--lysosome and --cargo are both 'LAMP1'",
         ),
         (["LAMP1", "SEC62", "DAPI"], {"nucleus": "DAPI", "no_nucleus": True}, "--nucleus 'DAPI' with --no-nucleus"),
+        (
+            ["LAMP1", "SEC62", "DAPI"],
+            {"cargo": "SEC62", "other_cargoes": ["LC3"]},
+            "--cargo 'LC3': no such channel; expected one of 'LAMP1', 'SEC62', 'DAPI'",
+        ),
+        (
+            ["LAMP1", "SEC62", "DAPI"],
+            {"cargo": "SEC62", "other_cargoes": ["SEC62"]},
+            "--cargo and --cargo are both 'SEC62'; expected a channel of its own for each role and each cargo",
+        ),
+        (["LAMP1", "SEC62", "LC3"], {"cargo": "SEC62", "other_cargoes": ["LAMP1"]}, "can't tell the lysosome"),
     ],
 )
 def test_a_role_in_doubt_is_an_error_that_lists_the_channels(
@@ -96,6 +107,12 @@ def test_a_role_in_doubt_is_an_error_that_lists_the_channels(
         settle_roles(labels, **flags)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_further_cargoes_are_given_and_leave_the_other_roles_to_the_names() -> None:
+    channels = settle_roles(["LAMP1", "SEC62", "DAPI", "FAM134B"], cargo="FAM134B", other_cargoes=["SEC62"])
+    assert channels.by_role() == {"lysosome": "LAMP1", "cargo": "FAM134B", "nucleus": "DAPI"}
+    assert channels.cargoes == ("FAM134B", "SEC62")
 
 
 def test_flags_win_over_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,48 @@ def test_column_order_is_the_contracts() -> None:
     )
 
 
+def with_others(*cargoes: str) -> dict[str, Any]:
+    """The field with further cargoes, all alike: bright in region 9, region 1 in part; region 9 alone is loaded."""
+    changes = field()
+    labels = changes["labels"]
+    plane = np.full(labels.shape, 20, dtype=np.uint16)
+    plane[labels == 9] = 500
+    plane[4:6, 22:26] = 500
+    others: dict[str, Any] = {}
+    for cargo in cargoes:
+        others[f"p_loaded_{cargo}"] = np.array([0.1, 0.2, 0.3, 0.95])
+        others[f"is_loaded_{cargo}"] = np.array([False, False, False, True])
+    changes["images"] = changes["images"] | dict.fromkeys(cargoes, plane)
+    changes["objects"] = replace(changes["objects"], others=others)
+    changes["channels"] = Channels(lysosome="LAMP1", cargo="SEC62", other_cargoes=cargoes)
+    return changes
+
+
+def test_other_cargoes_have_their_class_area_counts_and_occupancy() -> None:
+    found = measured(**with_others("LC3"))
+    assert found.regions["is_loaded_LC3"].tolist() == [False, True, False]
+    assert found.regions["p_loaded_LC3"].tolist() == [0.1, 0.95, 0.3]
+    # Otsu's limit lies between 20 and 500, and cell 7 has one value only.
+    assert found.regions["cargo_area_fraction_LC3"].tolist() == [0.5, 1, 0]
+    assert found.cells["n_loaded_LC3"].tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(found.cells["occupancy_LC3"], [0.5, 0, np.nan])
+    np.testing.assert_allclose(found.cells["mean_p_loaded_LC3"], [0.525, 0.3, np.nan])
+    np.testing.assert_allclose(found.cells["mean_cargo_area_fraction_LC3"], [0.75, 0, np.nan])
+
+
+def test_what_other_cargoes_say_comes_after_all_else_and_changes_none_of_it() -> None:
+    plain, more = measured(), measured(**with_others("LC3", "p62 (647)"))
+    for name, schema in (("regions", endolysosomes_schema), ("cells", cells_schema)):
+        before, after = getattr(plain, name), getattr(more, name)
+        columns = schema(["LAMP1", "SEC62", "LC3", "p62 (647)"], ["LC3", "p62 (647)"]).names
+        own = schema(["LAMP1", "SEC62", "LC3", "p62 (647)"]).names
+        assert columns[: len(own)] == own
+        assert all(column.endswith(("_LC3", "_p62 (647)")) for column in columns[len(own) :])
+        assert set(after) == set(columns) - {"plate", "well", "field"}
+        for column, values in before.items():
+            np.testing.assert_array_equal(after[column], values)
+
+
 def test_no_objects_give_no_rows() -> None:
     none = Objects(
         label=np.empty(0, dtype=np.int64),
@@ -127,6 +170,10 @@ def test_no_objects_give_no_rows() -> None:
     [
         ({"pixel_size_um": float("nan")}, "pixel size is nan um"),
         ({"channels": Channels(lysosome="LAMP1", cargo="ATZ")}, "no cargo channel 'ATZ', there are LAMP1, SEC62"),
+        (
+            {"channels": Channels(lysosome="LAMP1", cargo="SEC62", other_cargoes=("LC3",))},
+            "no cargo channel 'LC3', there are LAMP1, SEC62; correct channels.other_cargoes",
+        ),
         ({"cells": np.ones((30, 61), dtype=np.uint32)}, "differ in size"),
         ({"labels": np.ones((30, 60), dtype=np.uint32)}, "segment's table differ"),
         ({"cells": np.ones((30, 60), dtype=np.uint32)}, "cells that label image cells lacks"),

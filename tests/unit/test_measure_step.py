@@ -129,6 +129,34 @@ def test_a_plates_tables(project: Layout) -> None:
     assert counts == {"cells": 2, "endolysosomes": 3, "n_below_min_area": 1}
 
 
+def test_other_cargoes_go_from_segments_table_into_every_table(project: Layout) -> None:
+    """LC3 has DAPI's pixels here, so that its columns can be told from SEC62's."""
+    settings = SETTINGS.model_copy(
+        update={"channels": Channels(lysosome="LAMP1", cargo="SEC62", other_cargoes=("DAPI",))}
+    )
+    measure(project)
+    before = {well: tables(project, well) for well in WELLS}
+    for well in WELLS:
+        path = project.plate_folder("P1") / "segment" / f"{well}.parquet"
+        objects = read_parquet(path)
+        objects["p_loaded_DAPI"] = 1 - objects["p_loaded"]
+        objects["is_loaded_DAPI"] = objects["p_loaded_DAPI"] >= 0.5
+        write_parquet(path, objects, segment_schema(["DAPI"]))
+    measure(project, settings=settings)
+    folder = project.well_tables("P1", "A01")
+    regions = read_parquet(folder / "endolysosomes.parquet")
+    assert read_schema(folder / "endolysosomes.parquet").equals(endolysosomes_schema(CHANNELS, ["DAPI"]))
+    assert regions["is_loaded_DAPI"].tolist() == [False, True, True]
+    assert regions["p_loaded_DAPI"].tolist() == pytest.approx([0, 0.5, 2 / 3])
+    cells = read_parquet(folder / "cells.parquet")
+    assert read_schema(folder / "cells.parquet").equals(cells_schema(CHANNELS, ["DAPI"]))
+    assert cells["n_loaded_DAPI"].tolist() == [2, 0]
+    copy = read_parquet(project.plate_store("P1") / "A/01/0/tables/endolysosomes/table.parquet")
+    assert copy["is_loaded_DAPI"].tolist() == [False, True, True]
+    for well, files in before.items():
+        assert tables(project, well)["fields.parquet"] == files["fields.parquet"]
+
+
 def test_a_failed_field_keeps_its_row_and_gives_no_cell_and_no_region(project: Layout) -> None:
     record = measure(project)
     fields = read_parquet(project.well_tables("P1", "A01") / "fields.parquet")

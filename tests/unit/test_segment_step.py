@@ -76,10 +76,10 @@ def make_project(
     return layout
 
 
-def settings(*, on_bad_field: Any = "flag", **params: Any) -> SegmentSettings:
+def settings(*, on_bad_field: Any = "flag", other_cargoes: tuple[str, ...] = (), **params: Any) -> SegmentSettings:
     given = {"model": "tiny.safetensors", "tile_px": 128, "overlap_px": 16, "precision": "fp32"} | params
     return SegmentSettings(
-        channels=Channels(lysosome="LAMP1", cargo="SEC62", nucleus="DAPI"),
+        channels=Channels(lysosome="LAMP1", cargo="SEC62", other_cargoes=other_cargoes, nucleus="DAPI"),
         params=SegmentParams(**given),
         on_bad_field=on_bad_field,
     )
@@ -180,6 +180,82 @@ def test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_th
     fault = "a batch that the GPU can't hold (simulated): it is halved, and the record says so"
     for name, value in (("fault", fault), ("times", 2), ("lost", "nothing")):
         record_property(name, value)
+
+
+def add_channels(layout: Layout, **loaded: tuple[int, ...]) -> None:
+    """Give every field further channels, each bright in the discs of these numbers."""
+    planes, cells = draw()
+    more = []
+    for numbers in loaded.values():
+        more.append(planes[0].copy())
+        for number in numbers:
+            more[-1][disc(number)] = 2000
+    store = PlateStore.open(layout.plate_store("P1"))
+    for well, count in WELLS.items():
+        for index in range(count):
+            field = store.field(well, index)
+            field.write_image(
+                np.stack([*planes, *more]), channels=(*CHANNELS, *loaded), pixel_size_um=0.1, levels=1, chunk_px=64
+            )
+            field.write_label("cells", cells)
+
+
+def test_other_cargoes_classify_the_same_objects_in_one_pass_each(
+    layout: Layout, network: Threshold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches_as_on_a_gpu(monkeypatch)
+    make_project(layout)
+    add_channels(layout, LC3=(2, 4), p62=())
+    plain = segment(layout)
+    before = {
+        well: (table(layout, well), [labels(layout, well, index) for index in range(WELLS[well])]) for well in WELLS
+    }
+    network.batches.clear()
+    both = segment(layout, settings(other_cargoes=("LC3", "p62")))
+    tiles = 3 * TILES_A_FIELD * 3
+    assert network.batches == [4] * (tiles // 4) + [tiles % 4]
+    counts = [both["wells"][well]["counts"] for well in WELLS]
+    assert sum(count["tiles"] for count in counts) == tiles
+    assert sum(count["network_calls"] for count in counts) == len(network.batches)
+    for well, (rows, images) in before.items():
+        now = table(layout, well)
+        assert now.columns.tolist() == [*rows, "p_loaded_LC3", "is_loaded_LC3", "p_loaded_p62", "is_loaded_p62"]
+        pd.testing.assert_frame_equal(now[rows.columns], rows)
+        assert now["is_loaded_LC3"].tolist() == [False, True, False, True] * WELLS[well]
+        np.testing.assert_array_equal(now["is_loaded_LC3"], now["p_loaded_LC3"] >= 0.5)
+        assert now.loc[now["label"] == 2, "p_loaded_LC3"].between(0.9, 1).all()
+        assert now.loc[now["label"] == 3, "p_loaded_LC3"].max() < 1e-6
+        assert not now["is_loaded_p62"].any()
+        for index, image in enumerate(images):
+            np.testing.assert_array_equal(labels(layout, well, index), image)
+        assert both["wells"][well]["digest"] != plain["wells"][well]["digest"]
+
+
+def test_another_order_of_cargoes_changes_what_finds_the_objects_but_not_their_classes(
+    layout: Layout, network: Threshold
+) -> None:
+    """The network of these tests sees rings by the lysosome channel alone, so either cargo finds the same objects."""
+    make_project(layout)
+    add_channels(layout, LC3=(2, 4))
+    segment(layout, settings(other_cargoes=("LC3",)))
+    first = table(layout, "A01")
+    swapped = settings().model_copy(
+        update={"channels": Channels(lysosome="LAMP1", cargo="LC3", other_cargoes=("SEC62",), nucleus="DAPI")}
+    )
+    segment(layout, swapped)
+    second = table(layout, "A01")
+    assert second["is_loaded"].tolist() == first["is_loaded_LC3"].tolist()
+    assert second["is_loaded_SEC62"].tolist() == first["is_loaded"].tolist()
+    np.testing.assert_allclose(second["p_loaded_SEC62"], first["p_loaded"])
+
+
+def test_a_field_without_the_channel_of_another_cargo_fails_and_says_so(layout: Layout, network: Threshold) -> None:
+    make_project(layout)
+    record = segment(layout, settings(other_cargoes=("LC3",)))
+    (report,) = record["wells"]["B02"]["fields"]
+    assert report["status"] == "failed"
+    assert "LC3" in report["reasons"][0]
+    assert table(layout, "B02").columns.tolist()[-2:] == ["p_loaded_LC3", "is_loaded_LC3"]
 
 
 def test_a_second_run_calls_no_network(layout: Layout, network: Threshold) -> None:

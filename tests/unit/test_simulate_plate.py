@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,21 @@ def test_cells_and_wells_are_the_sums_of_their_regions(plate: Path) -> None:
         assert float(well["occupancy_pooled"]) == pytest.approx(n_loaded / len(mine), abs=1e-6)
         each = [float(row["occupancy"]) for row in cells if row["well"] == well["well"] and row["occupancy"]]
         assert float(well["occupancy_mean"]) == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_a_second_cargo_is_a_fourth_channel_with_its_truth(plate: Path, tmp_path: Path) -> None:
+    more = simulate_plate(tmp_path / "tiny", replace(TINY, second_cargo=True))
+    assert describe(more).channels == ("nucleus", "lysosome", "cargo", "LC3")
+    for name, own in (("endolysosomes", "is_loaded_LC3"), ("cells", "n_loaded_LC3")):
+        before, after = rows(plate / "truth" / f"{name}.csv"), rows(more / "truth" / f"{name}.csv")
+        assert [{key: row[key] for key in before[0]} for row in after] == before
+        assert set(after[0]) == {*before[0], own}
+    regions, cells = rows(more / "truth/endolysosomes.csv"), rows(more / "truth/cells.csv")
+    for well in rows(more / "truth/wells.csv"):
+        held = [row["is_loaded_LC3"] == "True" for row in regions if row["well"] == well["well"]]
+        assert int(well["n_loaded_LC3"]) == sum(held)
+        assert sum(held) == sum(int(row["n_loaded_LC3"]) for row in cells if row["well"] == well["well"])
+        assert float(well["occupancy_pooled_LC3"]) == pytest.approx(np.mean(held), abs=1e-6)
 
 
 def test_two_processes_write_the_same_files_as_one(tmp_path: Path) -> None:

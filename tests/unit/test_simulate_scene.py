@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from lysoquant.simulate.optics import Camera, Optics
 from lysoquant.simulate.randomise import random_settings
-from lysoquant.simulate.scene import Appearance, Biology, Scene, SceneSettings, regions_at, simulate_scene
+from lysoquant.simulate.scene import Appearance, Biology, Scene, SceneSettings, SecondCargo, regions_at, simulate_scene
 
 Array = NDArray[Any]
 
@@ -66,6 +66,24 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not() -> None:
     for name in ("image", "cells", "nuclei", "regions", "loaded"):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
     assert first.image.tobytes() != other.image.tobytes()
+
+
+def test_a_second_cargo_has_a_channel_and_a_truth_of_its_own_and_changes_nothing_else(plain: Scene) -> None:
+    found = scene(replace(PLAIN, second_cargo=SecondCargo(0.5, docked=0)))
+    assert plain.second is None
+    assert found.second is not None
+    assert found.image.shape == (4, 220, 220)
+    np.testing.assert_array_equal(found.image[:3], plain.image)
+    for name in ("cells", "nuclei", "regions", "loaded", "docked", "transfected"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+    # Neither cargo tells of the other: with the first or without, about half hold the second.
+    for of_first in (found.loaded, ~found.loaded):
+        assert found.second.loaded[of_first].mean() == pytest.approx(0.5, abs=0.2)
+    lumens = {which: at(found, 3, which, 0, 0.5) for which in whole(found)}
+    held = [value for which, value in lumens.items() if found.second.loaded[which]]
+    empty = [value for which, value in lumens.items() if not found.second.loaded[which]]
+    assert min(len(held), len(empty)) >= 3
+    assert min(held) > 2 * np.median(empty)
 
 
 def test_shapes_types_and_numbers_fit_together(plain: Scene) -> None:
