@@ -15,6 +15,7 @@ from lysoquant.aggregate.params import AggregateSettings
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Row = dict[str, str | int | float]
 Columns = dict[str, Ints | Bools | NDArray[np.float64]]
 
 
@@ -67,6 +68,28 @@ def shares_of(settings: AggregateSettings) -> tuple[Share, ...]:
 def share_columns(shares: Sequence[Share]) -> dict[str, type]:
     """Columns of the well table by type."""
     return {name: kind for share in shares for name, kind in share.columns().items()}
+
+
+def with_shares(conditions: Sequence[Row], wells: Sequence[Row], shares: Sequence[Share]) -> list[Row]:
+    """Rows of the table of conditions with the columns of the well table, over each condition's wells.
+
+    As for the first cargo, the mean occupancy is of the wells that have one, each weighing the same.
+    """
+    rows = []
+    for condition in conditions:
+        own = [row for row in wells if row["condition"] == condition["condition"]]
+        n_all = sum(int(row["n_endolysosomes"]) for row in own)
+        more: Row = {}
+        for share in shares:
+            n_column, mean_column, pooled_column = share.columns()
+            n_found = sum(int(row[n_column]) for row in own)
+            means = np.array([row[mean_column] for row in own], dtype=np.float64)
+            known = means[np.isfinite(means)]
+            more[n_column] = n_found
+            more[mean_column] = float(known.mean()) if known.size else math.nan
+            more[pooled_column] = n_found / n_all if n_all else math.nan
+        rows.append(condition | more)
+    return rows
 
 
 def with_combinations(name: str, schema: pa.Schema, shares: Sequence[Share]) -> pa.Schema:

@@ -17,7 +17,7 @@ from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.aggregate.parts import SORT_KEYS, unified_schema
 from lysoquant.aggregate.plate import Plate
 from lysoquant.aggregate.plate_map import PlateMap, read_plate_map
-from lysoquant.aggregate.shares import share_columns, shares_of
+from lysoquant.aggregate.shares import share_columns, shares_of, with_shares
 from lysoquant.aggregate.wells import COLUMNS, Row
 from lysoquant.errors import StageError
 from lysoquant.io.tables import parquet_writer, write_data_set
@@ -150,12 +150,13 @@ def _write_tables(
             layout.relative(folder / file): record["digests"][name] for file, record in zip(files, records, strict=True)
         }
     rows: list[Row] = [row for record in records for row in record["rows"]]
-    shares = share_columns(shares_of(settings))
-    _write_well_table(layout.tables, rows, {**COLUMNS, **shares, **dict.fromkeys(plate_map.extra_columns, str)})
+    shares = shares_of(settings)
+    of_shares = share_columns(shares)
+    _write_well_table(layout.tables, rows, {**COLUMNS, **of_shares, **dict.fromkeys(plate_map.extra_columns, str)})
     confidence = settings.params.confidence
-    conditions = condition_rows(wells=rows, confidence=confidence)
+    conditions = with_shares(condition_rows(wells=rows, confidence=confidence), rows, shares)
     statistics = statistics_rows(wells=rows, confidence=confidence)
-    write_text_atomic(layout.tables / "conditions.csv", csv_text(conditions, columns=CONDITION_COLUMNS))
+    write_text_atomic(layout.tables / "conditions.csv", csv_text(conditions, columns=[*CONDITION_COLUMNS, *of_shares]))
     write_text_atomic(layout.tables / "statistics.csv", csv_text(statistics, columns=STATISTICS_COLUMNS))
     outputs |= {layout.relative(layout.tables / name): digest_file(layout.tables / name) for name in _SMALL}
     lengths = {name: sum(record["lengths"][name] for record in records) for name in SORT_KEYS}

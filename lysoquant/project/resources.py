@@ -54,7 +54,7 @@ def job_memory_mb(stage: str, *, n_wells: int, threads: int, attempt: int) -> in
     return attempt * (needs.base_mb + needs.thread_mb * min(threads, n_wells))
 
 
-def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, attempt: int) -> int:
+def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, attempt: int, n_cargoes: int = 1) -> int:
     """Run-time limit of a job, minutes: by its fields, and more at every further attempt.
 
     Parameters
@@ -65,6 +65,8 @@ def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, at
         Wells of a batch run side by side in so many threads.
     attempt : int
         1 at the first attempt.
+    n_cargoes : int
+        Of the project; in segment each goes through the network.
 
     Raises
     ------
@@ -73,4 +75,5 @@ def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, at
     """
     needs = NEEDS[stage]
     side_by_side = max(1, min(threads, n_wells))
-    return attempt * (needs.start_min + math.ceil(needs.field_min * n_fields / side_by_side))
+    passes = n_cargoes if stage == "segment" else 1
+    return attempt * (needs.start_min + math.ceil(needs.field_min * passes * n_fields / side_by_side))

@@ -321,6 +321,12 @@ def test_other_cargoes_and_combinations_reach_every_table(layout: Layout) -> Non
     assert [rows[0][name] for name in added] == ["4", "0.5", "0.5", "1", "0.125", "0.125", "3", "0.375", "0.375"]
     # B02 failed and B03 has no image: counts of 0, no occupancy.
     assert [[row[name] for name in added] for row in rows if row["well"] in ("B02", "B03")] == [["0", "", ""] * 3] * 2
+    conditions = read_csv(layout, "conditions.csv")
+    assert list(conditions[0])[-10:] == ["n_wells_with_occupancy", *added]
+    # WT: A01 and the failed B02. KO: A02, of 6 + 2 regions, of which 2, 4, 6, 8 have LC3, and B03.
+    told = {row["condition"]: [row[name] for name in added] for row in conditions}
+    assert told["WT"] == ["4", "0.5", "0.5", "1", "0.125", "0.125", "3", "0.375", "0.375"]
+    assert told["KO"] == ["4", "0.5", "0.5", "3", "0.375", "0.375", "1", "0.125", "0.125"]
     regions = pd.read_parquet(layout.tables / "endolysosomes.parquet")
     assert list(regions.columns[-3:]) == ["is_loaded_LC3", "is_LC3_only", "is_both"]
     assert (regions["is_both"] == (regions["is_loaded"] & regions["is_loaded_LC3"])).all()

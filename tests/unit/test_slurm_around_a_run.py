@@ -161,6 +161,9 @@ def test_run_time_grows_with_the_fields_and_with_the_attempt() -> None:
     assert job_runtime_min("measure", n_wells=12, n_fields=108, threads=8, attempt=1) == 10 + 27
     assert job_runtime_min("measure", n_wells=12, n_fields=108, threads=8, attempt=2) == 2 * (10 + 27)
     assert job_runtime_min("measure", n_wells=1, n_fields=9, threads=8, attempt=1) == 10 + 18
+    assert job_runtime_min("measure", n_wells=1, n_fields=9, threads=8, attempt=1, n_cargoes=3) == 10 + 18
+    assert job_runtime_min("segment", n_wells=8, n_fields=16, threads=8, attempt=1) == 15 + 8
+    assert job_runtime_min("segment", n_wells=8, n_fields=16, threads=8, attempt=1, n_cargoes=3) == 15 + 24
 
 
 ERROR = """\

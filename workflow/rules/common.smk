@@ -116,6 +116,7 @@ def run_time(stage):
             n_fields=sum(plan.n_fields[wildcards.plate][well] for well in batch.wells),
             threads=threads,
             attempt=attempt,
+            n_cargoes=len(plan.project.config.channels.cargoes),
         )
 
     return minutes

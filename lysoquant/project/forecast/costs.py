@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
+from lysoquant.channels import Channels
 from lysoquant.config import Config
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan
@@ -74,6 +75,9 @@ def field_costs(plan: Plan) -> dict[str, FieldCost]:
     """
     done = {stage: list(_done(plan, stage)) for stage in BATCH_STAGES}
     found = {stage: measured(plan.project.layout, stage, done[stage]) for stage in BATCH_STAGES}
+    segment = found["segment"]
+    if segment is not None:
+        found["segment"] = of_cargoes(segment, done["segment"], plan.project.config.channels)
     image = _first_image(plan) if None in found.values() else None
     return {stage: cost or rough(plan, cast("_Image", image), stage) for stage, cost in found.items()}
 
@@ -115,6 +119,13 @@ def measured(layout: Layout, stage: str, records: Sequence[Json]) -> FieldCost |
         n_wells=len(records),
         n_fields=n_fields,
     )
+
+
+def of_cargoes(cost: FieldCost, records: Sequence[Json], channels: Channels) -> FieldCost:
+    """Cost of segment for as many cargoes as there are now: each goes through the network as often as the first."""
+    told = [len(record["parameters"]["channels"].get("other_cargoes", ())) + 1 for record in records]
+    factor = len(channels.cargoes) * len(told) / sum(told)
+    return replace(cost, core_s=cost.core_s * factor, gpu_s=None if cost.gpu_s is None else cost.gpu_s * factor)
 
 
 def _written(layout: Layout, stage: str, record: Json) -> Iterator[int]:
