@@ -77,12 +77,13 @@ def plate(
 @simulate.command()
 @click.argument("raw", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.argument("project", type=click.Path(path_type=Path, file_okay=False, exists=True))
-def compare(raw: Path, project: Path) -> None:
+@click.option("--cargo", metavar="CH", help="Another cargo than the project's first, such as LC3.")
+def compare(raw: Path, project: Path, cargo: str | None) -> None:
     """Compare the occupancy that PROJECT found with the truth of the simulated plate RAW."""
     from lysoquant.config import load_project
     from lysoquant.simulate.compare import compare_wells
 
-    wells = compare_wells(raw=raw, wells_csv=load_project(project).layout.tables / "wells.csv")
+    wells = compare_wells(raw=raw, wells_csv=load_project(project).layout.tables / "wells.csv", cargo=cargo)
     click.echo(f"{'well':<6}{'condition':<16}{'true n':>8}{'found n':>8}{'true':>8}{'found':>8}{'error':>8}")
     for well in wells:
         occupancies = f"{well.occupancy_true:>8.3f}{well.occupancy_found:>8.3f}{well.error:>+8.3f}"

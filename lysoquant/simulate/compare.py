@@ -26,7 +26,7 @@ class WellError:
         return self.occupancy_found - self.occupancy_true
 
 
-def compare_wells(*, raw: Path, wells_csv: Path) -> list[WellError]:
+def compare_wells(*, raw: Path, wells_csv: Path, cargo: str | None = None) -> list[WellError]:
     """Wells of the truth beside a simulated plate with what a run found of them.
 
     Parameters
@@ -35,13 +35,20 @@ def compare_wells(*, raw: Path, wells_csv: Path) -> list[WellError]:
         The simulated plate, with ``truth/wells.csv``.
     wells_csv : pathlib.Path
         The run's ``results/tables/wells.csv``.
+    cargo : str, optional
+        Label of another cargo than the first.
 
     Raises
     ------
     InputError
-        If a table or a well is missing.
+        If a table, a well or the cargo is missing.
     """
-    truth, found = _rows(raw / "truth" / "wells.csv"), _rows(wells_csv)
+    truth_csv = raw / "truth" / "wells.csv"
+    truth, found = _rows(truth_csv), _rows(wells_csv)
+    column = f"occupancy_pooled_{cargo}" if cargo else "occupancy_pooled"
+    for path, table in ((truth_csv, truth), (wells_csv, found)):
+        if any(column not in row for row in table.values()):
+            raise InputError(f"{path}: has no column {column!r}; give --cargo one that was simulated and segmented")
     missing = sorted(set(truth) - set(found))
     if missing:
         raise InputError(f"{wells_csv}: has no well {', '.join(missing)}, which the simulated plate {raw} has")
@@ -51,8 +58,8 @@ def compare_wells(*, raw: Path, wells_csv: Path) -> list[WellError]:
             condition=row["condition"],
             n_true=int(row["n_endolysosomes"]),
             n_found=int(found[well]["n_endolysosomes"]),
-            occupancy_true=_number(row["occupancy_pooled"]),
-            occupancy_found=_number(found[well]["occupancy_pooled"]),
+            occupancy_true=_number(row[column]),
+            occupancy_found=_number(found[well][column]),
         )
         for well, row in truth.items()
     ]

@@ -217,6 +217,18 @@ def test_wells_are_compared_with_their_truth(tmp_path: Path) -> None:
     assert np.isnan(second.error)
 
 
+def test_another_cargo_has_errors_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "truth").mkdir()
+    head = "well,condition,n_endolysosomes,occupancy_pooled"
+    (tmp_path / "truth/wells.csv").write_text(f"{head},occupancy_pooled_LC3\nB02,SEC62,100,0.7,0.2\n")
+    found = tmp_path / "wells.csv"
+    found.write_text(f"{head},occupancy_pooled_LC3\nB02,SEC62,98,0.65,0.3\n")
+    (well,) = compare_wells(raw=tmp_path, wells_csv=found, cargo="LC3")
+    assert (well.n_found, well.error) == (98, pytest.approx(0.1))
+    with pytest.raises(InputError, match=r"truth/wells\.csv: has no column 'occupancy_pooled_p62'; give --cargo one"):
+        compare_wells(raw=tmp_path, wells_csv=found, cargo="p62")
+
+
 def test_a_missing_well_or_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"truth/wells\.csv does not exist; give a simulated plate"):
         compare_wells(raw=tmp_path, wells_csv=tmp_path / "wells.csv")
