@@ -182,7 +182,7 @@ def test_a_batch_that_was_halved_is_in_the_record_and_the_labels_are_those_of_th
         record_property(name, value)
 
 
-def add_channels(layout: Layout, **loaded: tuple[int, ...]) -> None:
+def add_channels(layout: Layout, *, wells: dict[str, int] = WELLS, **loaded: tuple[int, ...]) -> None:
     """Give every field further channels, each bright in the discs of these numbers."""
     planes, cells = draw()
     more = []
@@ -191,7 +191,7 @@ def add_channels(layout: Layout, **loaded: tuple[int, ...]) -> None:
         for number in numbers:
             more[-1][disc(number)] = 2000
     store = PlateStore.open(layout.plate_store("P1"))
-    for well, count in WELLS.items():
+    for well, count in wells.items():
         for index in range(count):
             field = store.field(well, index)
             field.write_image(
@@ -369,13 +369,18 @@ def test_a_field_of_one_value_costs_no_call_of_the_network(layout: Layout, netwo
     assert not found.any()
 
 
-def test_a_real_network_gives_the_same_digests_in_any_order_of_wells_batches_and_threads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cargoes", [(), ("LC3",)])
+def test_a_real_network_gives_the_same_digests_in_any_order_of_wells_batches_and_threads(
+    tmp_path: Path, cargoes: tuple[str, ...]
+) -> None:
     digests = []
     for name, wells, batch_size, cores in (("a", ["A01", "B02"], 4, 1), ("b", ["B02", "A01"], 3, 2)):
         layout = Layout(project=tmp_path / name, results=tmp_path / name / "results")
         make_project(layout, wells={"A01": 1, "B02": 1})
+        add_channels(layout, wells={"A01": 1, "B02": 1}, LC3=(2, 4))
         write_tiny(layout.project / "tiny.safetensors", seed=5)
-        record = segment(layout, settings(batch_size=batch_size), wells=wells, cores=cores)
+        chosen = settings(batch_size=batch_size, other_cargoes=cargoes)
+        record = segment(layout, chosen, wells=wells, cores=cores)
         assert record["wells"]["A01"]["model_sha256"] is not None
         digests.append({well: record["wells"][well]["digest"] for well in sorted(wells)})
     assert digests[0] == digests[1]
