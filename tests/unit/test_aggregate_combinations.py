@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lysoquant.aggregate.combinations import TAKEN, Combination, problems
 from lysoquant.aggregate.params import AggregateParams, AggregateSettings
@@ -36,6 +38,36 @@ LOADED = {"SEC62": A, "LC3": B, "p62 (647)": C}
 )
 def test_a_combination_is_true_where_its_words_say(text: str, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(Combination(text).of(LOADED), expected)
+
+
+EXPRESSIONS = st.recursive(
+    st.sampled_from([("SEC62", A), ("'LC3'", B), ('"p62 (647)"', C)]),
+    lambda inner: st.one_of(
+        inner.map(lambda x: (f"not ({x[0]})", ~x[1])),
+        st.tuples(inner, inner).map(lambda x: (f"({x[0][0]}) and ({x[1][0]})", x[0][1] & x[1][1])),
+        st.tuples(inner, inner).map(lambda x: (f"({x[0][0]} or ({x[1][0]}))", x[0][1] | x[1][1])),
+    ),
+    max_leaves=12,
+)
+
+
+@given(EXPRESSIONS)
+@settings(max_examples=100, deadline=None)
+def test_any_combination_is_true_where_its_words_say(expression: tuple[str, np.ndarray]) -> None:
+    text, expected = expression
+    np.testing.assert_array_equal(Combination(text).of(LOADED), expected)
+
+
+@given(st.text(st.sampled_from("ab _'\"()[]{}.,:=+*\\\n\t#andortlmbfxyz019\x00é𝒂"), max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_a_combination_or_a_value_error(text: str) -> None:
+    cargoes: tuple[str, ...] = ()
+    told = ""
+    try:
+        cargoes = Combination(text).cargoes
+    except ValueError as error:
+        told = str(error)
+    assert bool(cargoes) != ("is no combination of cargoes" in told)
 
 
 def test_a_combination_names_each_of_its_cargoes_once() -> None:
@@ -122,14 +154,14 @@ def test_names_of_the_tables_own_columns_are_taken() -> None:
     assert {match[1] for name in columns if (match := forms.fullmatch(name))} == TAKEN
 
 
-def settings(other_cargoes: tuple[str, ...] = (), **combinations: str) -> AggregateSettings:
+def chosen(other_cargoes: tuple[str, ...] = (), **combinations: str) -> AggregateSettings:
     return AggregateSettings(
         params=AggregateParams(combinations=combinations), cargo="SEC62", other_cargoes=other_cargoes
     )
 
 
 def test_columns_are_those_of_cargoes_then_of_combinations_by_name() -> None:
-    shares = shares_of(settings(("p62", "LC3"), neither="not SEC62", both="SEC62 and LC3"))
+    shares = shares_of(chosen(("p62", "LC3"), neither="not SEC62", both="SEC62 and LC3"))
     assert list(share_columns(shares)) == [
         f"{kind}_{name}"
         for name, kinds in (
@@ -147,7 +179,7 @@ def test_regions_and_cells_get_their_columns() -> None:
         loaded={"SEC62": A, "LC3": B},
         cell_of_region=np.array([0, 0, 0, 0, 0, 0, 2, 2]),
         n_of_cells=np.array([6, 0, 2]),
-        shares=shares_of(settings(("LC3",), both="SEC62 and LC3", only="SEC62 and not LC3")),
+        shares=shares_of(chosen(("LC3",), both="SEC62 and LC3", only="SEC62 and not LC3")),
     )
     np.testing.assert_array_equal(regions["is_both"], A & B)
     np.testing.assert_array_equal(regions["is_only"], A & ~B)
@@ -159,7 +191,7 @@ def test_regions_and_cells_get_their_columns() -> None:
 
 
 def test_a_wells_numbers_are_of_its_cells_that_have_an_endolysosome() -> None:
-    (share,) = shares_of(settings(("LC3",)))
+    (share,) = shares_of(chosen(("LC3",)))
     found = share.of_well(n_all=np.array([4, 0, 1]), n_share=np.array([1, 0, 1]))
     assert found == {"n_loaded_LC3": 2, "occupancy_mean_LC3": 0.625, "occupancy_pooled_LC3": 0.4}
     nothing = share.of_well(n_all=np.zeros(2, np.int64), n_share=np.zeros(2, np.int64))
