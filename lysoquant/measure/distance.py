@@ -154,7 +154,8 @@ def perinuclear_index(*, to_nucleus_um: Floats, to_border_um: Floats) -> Floats:
         either distance is unknown or both are 0. It is a share and no distance, so cells of any size can be compared.
     """
     whole = to_nucleus_um + to_border_um
-    return np.divide(to_border_um, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    index: Floats = np.divide(to_border_um, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return index
 
 
 def nearest_neighbours_um(*, y_um: Floats, x_um: Floats, cell_of_region: Ints) -> Floats:
