@@ -9,8 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from lysoquant.cells.labels import median_diameter_um
+from lysoquant.cells.nuclei import find_nuclei
 from lysoquant.cells.params import CellsParams, CellsSettings
-from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um
+from lysoquant.cells.watershed import boundary_signal, find_cells
 from lysoquant.errors import FieldError, InputError
 from lysoquant.illumination.flat_field import FieldImage
 from lysoquant.io.rois import read_cell_rois, read_label_image

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lysoquant.cells.find import Found, boundary_roles, find_in_field, require_nucleus, watershed_channels
+from lysoquant.cells.labels import median_diameter_um
 from lysoquant.cells.params import CellsSettings
 from lysoquant.cells.template import fill_template
-from lysoquant.cells.watershed import boundary_signal, median_diameter_um
+from lysoquant.cells.watershed import boundary_signal
 from lysoquant.config import Project, normalise_well
 from lysoquant.convert.assemble import read_field
 from lysoquant.convert.params import ConvertSettings

@@ -18,10 +18,12 @@ from pydantic import ValidationError
 from scipy import ndimage
 
 from lysoquant.cells.grid import coarsen, coarsen_labels, refine_labels, work_factor
+from lysoquant.cells.labels import median_diameter_um, reading_order
+from lysoquant.cells.nuclei import find_nuclei
 from lysoquant.cells.params import CellsParams, CellsSettings
 from lysoquant.cells.step import run
 from lysoquant.cells.template import check_template, fill_template
-from lysoquant.cells.watershed import boundary_signal, find_cells, find_nuclei, median_diameter_um, reading_order
+from lysoquant.cells.watershed import boundary_signal, find_cells
 from lysoquant.channels import Channels
 from lysoquant.errors import InputError, StageError
 from lysoquant.io.store import PlateStore
