@@ -31,7 +31,7 @@ from lysoquant.vocabulary import FAILED, FIELD_STATUSES, FLAGGED, OK
 
 Json = dict[str, Any]
 
-_VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask", "snakemake")
+_VERSIONED = ("numpy", "zarr", "scikit-image", "scipy", "pandas", "torch", "dask", "snakemake", "cellpose")
 
 _DAMAGED = "damaged"
 """Marks the report of a field that could not be read from the store: mending it changes no digest upstream."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from lysoquant.cells.labels import median_diameter_um
 from lysoquant.cells.nuclei import find_nuclei
-from lysoquant.cells.params import CellsParams, CellsSettings
+from lysoquant.cells.params import METHODS_OF_PIXELS, CellsParams, CellsSettings
 from lysoquant.cells.watershed import boundary_signal, find_cells
 from lysoquant.errors import FieldError, InputError
 from lysoquant.illumination.flat_field import FieldImage
 from lysoquant.io.rois import read_cell_rois, read_label_image
+
+if TYPE_CHECKING:
+    from lysoquant.cells.by_cellpose import Cellpose
 
 Labels = npt.NDArray[np.uint32]
 
 _NO_CELLS: Final = {
     "watershed": "no nucleus with a cell around it stands out; look at the nucleus channel and at "
     "`cells.nucleus_diameter_um`, `cells.min_nucleus_area_um2` and `cells.min_cell_area_um2`",
+    "cellpose": "the model sees none; look at the channels, at `cells.cellpose_diameter_um`, "
+    "`cells.cellpose_cellprob_threshold` and `cells.min_cell_area_um2`, or try another model",
     "rois": "no ROI encloses a pixel of the image; draw the ROIs on this field at full size",
     "labels": "the label image is all background; check the file",
     "field": "the field has no pixels; convert it again",
@@ -62,7 +67,8 @@ def require_nucleus(settings: CellsSettings) -> None:
     if settings.params.method == "watershed" and settings.channels.nucleus is None:
         raise InputError(
             "cells.method 'watershed' needs a nucleus channel and channels.nucleus is empty; name the channel, or set "
-            "cells.method to 'rois' (ImageJ ROIs), 'labels' (label images) or 'field' (the field is one cell)"
+            "cells.method to 'cellpose' (if installed), 'rois' (ImageJ ROIs), 'labels' (label images) or 'field' (the "
+            "field is one cell)"
         )
 
 
@@ -71,13 +77,17 @@ def boundary_roles(params: CellsParams) -> tuple[str, ...]:
     return ("lysosome", "cargo") if params.boundary == "both" else (params.boundary,)
 
 
-def watershed_channels(settings: CellsSettings) -> list[str]:
-    """Labels of the channels that the watershed reads."""
-    labels = settings.channels.by_role()
-    return [labels[role] for role in ("nucleus", *boundary_roles(settings.params)) if role in labels]
+def channels_read(settings: CellsSettings) -> list[str]:
+    """Labels of the channels that the method reads."""
+    params, labels = settings.params, settings.channels.by_role()
+    if params.method not in METHODS_OF_PIXELS:
+        return []
+    with_nucleus = params.method == "watershed" or params.cellpose_nucleus
+    roles = ("nucleus", *boundary_roles(params)) if with_nucleus else boundary_roles(params)
+    return [labels[role] for role in roles if role in labels]
 
 
-def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None) -> Found:
+def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None, cellpose: Cellpose | None) -> Found:
     """Find the cells of a field.
 
     Parameters
@@ -88,6 +98,8 @@ def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None)
         Method, its parameters and channel roles.
     path : pathlib.Path or None
         The field's outline file, for the methods ``rois`` and ``labels``.
+    cellpose : Cellpose or None
+        The model, for the method ``cellpose``.
 
     Raises
     ------
@@ -95,6 +107,8 @@ def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None)
         If the outline file, a channel or the pixel size is not there, or can't be used.
     """
     nuclei: Labels | None = None
+    if settings.params.method in METHODS_OF_PIXELS and not field.pixel_size_um > 0:
+        raise FieldError(f"field {field.name} has no pixel size; give `pixel_size_um` in plates.tsv and convert again")
     if path is not None:
         if not path.is_file():
             raise FieldError(
@@ -104,6 +118,8 @@ def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None)
         cells, doubts = read(path, shape=field.shape)
     elif settings.params.method == "field":
         cells, doubts = np.ones(field.shape, np.uint32), []
+    elif cellpose is not None:
+        cells, doubts = _by_cellpose(cellpose, field, settings), []
     else:
         nuclei, cells, doubts = _watershed(field, settings)
     found = Found(cells, nuclei, list(doubts))
@@ -115,8 +131,6 @@ def find_in_field(field: FieldImage, settings: CellsSettings, path: Path | None)
 def _watershed(field: FieldImage, settings: CellsSettings) -> tuple[Labels, Labels, list[str]]:
     params, channels = settings.params, settings.channels.by_role()
     pixel_size_um = field.pixel_size_um
-    if not pixel_size_um > 0:
-        raise FieldError(f"field {field.name} has no pixel size; give `pixel_size_um` in plates.tsv and convert again")
     nuclei = find_nuclei(
         field.read(channels["nucleus"]),
         pixel_size_um=pixel_size_um,
@@ -125,13 +139,33 @@ def _watershed(field: FieldImage, settings: CellsSettings) -> tuple[Labels, Labe
     )
     cells = find_cells(
         nuclei,
-        boundary_signal(channels=[field.read(channels[role]) for role in boundary_roles(params)]),
+        _boundary(field, settings),
         pixel_size_um=pixel_size_um,
         min_cell_area_um2=params.min_cell_area_um2,
         max_radius_um=params.max_radius_um,
+        nucleus_diameter_um=params.nucleus_diameter_um,
         beyond_border=params.beyond_border,
+        without_nucleus=params.without_nucleus,
     )
     return nuclei, cells, _doubts(nuclei, params, pixel_size_um)
+
+
+def _by_cellpose(cellpose: Cellpose, field: FieldImage, settings: CellsSettings) -> Labels:
+    params, nucleus = settings.params, settings.channels.nucleus
+    return cellpose.find_cells(
+        _boundary(field, settings),
+        field.read(nucleus) if params.cellpose_nucleus and nucleus is not None else None,
+        pixel_size_um=field.pixel_size_um,
+        diameter_um=params.cellpose_diameter_um,
+        min_cell_area_um2=params.min_cell_area_um2,
+        cellprob_threshold=params.cellpose_cellprob_threshold,
+        flow_threshold=params.cellpose_flow_threshold,
+    )
+
+
+def _boundary(field: FieldImage, settings: CellsSettings) -> npt.NDArray[np.float32]:
+    channels = settings.channels.by_role()
+    return boundary_signal(channels=[field.read(channels[role]) for role in boundary_roles(settings.params)])
 
 
 def _doubts(nuclei: Labels, params: CellsParams, pixel_size_um: float) -> list[str]:

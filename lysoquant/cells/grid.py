@@ -12,8 +12,13 @@ WORK_PIXEL_SIZE_UM: Final = 0.6
 """Nuclei and cells are micrometres large: a finer grid costs time and changes nothing."""
 
 
-def work_factor(*, pixel_size_um: float) -> int:
+def work_factor(*, pixel_size_um: float, work_um: float = WORK_PIXEL_SIZE_UM) -> int:
     """How many of the field's pixels make one pixel of the coarse grid, along one axis.
+
+    Parameters
+    ----------
+    pixel_size_um, work_um : float
+        Size of a pixel, and about that of the coarse grid's, in um.
 
     Raises
     ------
@@ -22,7 +27,7 @@ def work_factor(*, pixel_size_um: float) -> int:
     """
     if not pixel_size_um > 0 or not np.isfinite(pixel_size_um):
         raise ValueError(f"pixel size {pixel_size_um!r} um is not positive")
-    return max(1, round(WORK_PIXEL_SIZE_UM / pixel_size_um))
+    return max(1, round(work_um / pixel_size_um))
 
 
 def coarsen(*, image: NDArray[Any], factor: int) -> NDArray[np.float32]:

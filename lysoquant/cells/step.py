@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.cells.find import find_in_field, require_nucleus, watershed_channels
+from lysoquant.cells.cellpose_file import cellpose_file, require_cellpose
+from lysoquant.cells.find import channels_read, find_in_field, require_nucleus
 from lysoquant.cells.params import CellsSettings
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.errors import DamagedFieldError, FieldError, InputError
@@ -20,6 +22,7 @@ from lysoquant.record import (
     Json,
     WellOutcome,
     digest_array,
+    digest_file,
     digest_json,
     failed_field,
     field_report,
@@ -28,11 +31,21 @@ from lysoquant.record import (
 )
 from lysoquant.vocabulary import CELLS, FAILED, FLAGGED, OK
 
+if TYPE_CHECKING:
+    from lysoquant.cells.by_cellpose import Cellpose
+
 Labels = npt.NDArray[np.uint32]
 
 
 def run(
-    *, layout: Layout, plate: str, wells: Sequence[str], settings: CellsSettings, record: Path, cores: int = 1
+    *,
+    layout: Layout,
+    plate: str,
+    wells: Sequence[str],
+    settings: CellsSettings,
+    record: Path,
+    cores: int = 1,
+    device: str = "auto",
 ) -> Json:
     """Find the cells of a batch of wells and write the label image ``cells`` of every field.
 
@@ -49,7 +62,9 @@ def run(
     record : pathlib.Path
         The batch record to write.
     cores : int
-        Fields done at the same time. Results do not depend on it.
+        Fields done at the same time; by Cellpose on a GPU one. Results do not depend on it.
+    device : {"auto", "cpu", "cuda"}
+        Where Cellpose runs.
 
     Returns
     -------
@@ -59,7 +74,8 @@ def run(
     Raises
     ------
     InputError
-        If the method needs a nucleus channel and there is none, or fields would share one outline file.
+        If the method needs a nucleus channel and there is none, fields would share one outline file, or Cellpose or
+        its model is not there.
     StageError
         If convert has not done a well, or a field is bad under ``on_bad_field: fail``.
     PlateError
@@ -67,6 +83,7 @@ def run(
     """
     params = settings.params
     require_nucleus(settings)
+    network = _Network(layout, settings, device) if params.method == "cellpose" else None
     upstream = require_wells(layout, plate, "convert", wells)
     store = PlateStore.open(layout.plate_store(plate))
     by_file = params.method in ("rois", "labels")
@@ -76,27 +93,31 @@ def run(
         project=layout.project,
         plate=plate,
         shape=shape_of_fields(store, wells),
-        channels=watershed_channels(settings) if params.method == "watershed" else (),
+        channels=channels_read(settings),
         params=settings.illumination,
     )
 
-    def do_field(well: str, index: int) -> tuple[Json, str]:
+    def do_field(cellpose: Cellpose | None, well: str, index: int) -> tuple[Json, str]:
         """The field's report and its labels' digest, empty where there is no image that could have labels."""
         field = store.field(well, index)
         path = layout.project / names[well][index] if by_file else None
         lost = any(report["field"] == index and report["status"] == FAILED for report in upstream[well]["fields"])
         where = f"plate {plate}, field {field.name}"
         try:
-            labels, report = _do_field(field, index, settings, path, lights, lost=lost, where=where)
+            labels, report = _do_field(field, index, settings, path, lights, cellpose, lost=lost, where=where)
             field.write_label(CELLS, labels)
         except DamagedFieldError as error:
             return _failed(index, error, settings, where=where), ""
         return report, digest_array(labels)
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
-        with ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
+        cellpose, pool = (None, _pool(cores)) if network is None else network.start(cores)
+        with pool:
             try:
-                done = {well: [pool.submit(do_field, well, i) for i in range(store.n_fields(well))] for well in todo}
+                done = {
+                    well: [pool.submit(do_field, cellpose, well, i) for i in range(store.n_fields(well))]
+                    for well in todo
+                }
                 for well in todo:
                     reports, digests = zip(*(future.result() for future in done.pop(well)), strict=True)
                     paths = [store.field(well, index).path for index in range(len(reports))]
@@ -109,11 +130,36 @@ def run(
         layout=layout,
         plate=plate,
         wells=wells,
-        parameters=settings.model_dump(mode="json"),
+        parameters=settings.model_dump(mode="json") | (network.parameters if network else {}),
         inputs={well: _inputs(layout, upstream[well], names[well]) | lights.inputs() for well in wells},
         work=work,
         record=record,
+        model_sha256=network.sha256 if network else None,
     )
+
+
+def _pool(threads: int, initializer: Callable[[], None] | None = None) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=max(1, threads), initializer=initializer)
+
+
+class _Network:
+    """A Cellpose model that is there, loaded only when a well is to be done."""
+
+    def __init__(self, layout: Layout, settings: CellsSettings, device: str) -> None:
+        # Imported here: it needs torch, and no other method does.
+        from lysoquant.model.precision import choose_device, resolve_precision
+
+        require_cellpose()
+        self._file = cellpose_file(settings.params.cellpose_model, project=layout.project)
+        self._device = choose_device(device)
+        self.sha256 = digest_file(self._file)
+        self.parameters: Json = {"precision": resolve_precision("auto", self._device)}
+
+    def start(self, cores: int) -> tuple[Cellpose, ThreadPoolExecutor]:
+        """The model, and the threads that send fields through it."""
+        from lysoquant.cells.by_cellpose import Cellpose, fields_at_a_time, one_thread
+
+        return Cellpose(self._file, self._device), _pool(fields_at_a_time(self._device, cores=cores), one_thread)
 
 
 def _file_names(store: PlateStore, settings: CellsSettings, plate: str, well: str) -> list[str]:
@@ -144,6 +190,7 @@ def _do_field(
     settings: CellsSettings,
     path: Path | None,
     lights: FlatFields,
+    cellpose: Cellpose | None,
     *,
     lost: bool,
     where: str,
@@ -153,7 +200,7 @@ def _do_field(
         # convert's own report says why; the label image is there so that the plate stays whole for viewers.
         return empty, field_report(index, n_cells=0, n_border_cells=0)
     try:
-        found = find_in_field(EvenField(field, lights), settings, path)
+        found = find_in_field(EvenField(field, lights), settings, path, cellpose)
     except FieldError as error:
         return empty, _failed(index, error, settings, where=where)
     return found.cells, field_report(

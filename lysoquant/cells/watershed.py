@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import reconstruction
 from skimage.segmentation import watershed
 
 from lysoquant.cells.grid import coarsen, coarsen_labels, refine_labels, work_factor
 from lysoquant.cells.labels import drop_small, reading_order, whole_pieces
 from lysoquant.cells.relief import background_of, disc, smoothed
+from lysoquant.cells.unseen import unseen_cells
 
 _SIGNAL_SMOOTHING_UM: Final = 1.0
 """Fills the gaps between vesicles and between tubules of the reticulum."""
@@ -26,11 +26,6 @@ _BORDER_SHARE: Final = 0.3
 size, and bright ones do not grow by their blur."""
 _WIDE_SMOOTHING_UM: Final = 2.0
 """Of a cell it leaves the hill, of its vesicles nothing."""
-_VALLEY: Final = 0.22
-"""A hill at the image's border is a cell of its own if, from every nucleus, the way there leads through a valley whose
-signal is lower by this, as a natural logarithm (a fifth)."""
-_AROUND_NUCLEUS_UM: Final = 4.0
-"""So far around a nucleus all is its cell's."""
 _GAP_UM: Final = 1.5
 _VALLEY_LENGTH_UM: Final = 1.0
 """So many micrometres farther from a nucleus weigh as much as a signal e times weaker."""
@@ -65,13 +60,15 @@ def find_cells(
     pixel_size_um: float,
     min_cell_area_um2: float,
     max_radius_um: float,
+    nucleus_diameter_um: float,
     beyond_border: bool = True,
+    without_nucleus: bool = True,
 ) -> NDArray[np.uint32]:
     """Cells around nuclei, as far as a signal reaches.
 
     A watershed from the nuclei over the smoothed signal shares the foreground out; then each cell is cut where its
-    signal falls to three tenths of its own median above background. Where a field has a nucleus, hills of the signal at
-    the image's border that a valley parts from all nuclei are cells too, whose nuclei lie beyond the border.
+    signal falls to three tenths of its own median above background. Where a field has a nucleus, cells whose own the
+    image does not show are found by the signal (:func:`lysoquant.cells.unseen.unseen_cells`).
 
     Parameters
     ----------
@@ -85,8 +82,11 @@ def find_cells(
         Smaller cells are dropped.
     max_radius_um : float
         A cell reaches at most this far from its nucleus.
-    beyond_border : bool
-        Whether there are cells whose nucleus the image does not show; without them they go to their neighbours.
+    nucleus_diameter_um : float
+        Typical diameter of a nucleus, in um.
+    beyond_border, without_nucleus : bool
+        Whether there are cells whose nucleus lies beyond the border, and inside the image such whose nucleus was not
+        found; otherwise their pixels go to their neighbours.
 
     Returns
     -------
@@ -109,34 +109,24 @@ def find_cells(
     smooth, noise = smoothed(raw, sigma=_SIGNAL_SMOOTHING_UM / work_um)
     background = background_of(smooth, window=max(_BACKGROUND_UM, 2 * max_radius_um) / work_um)
     floor = _SIGNAL_TO_NOISE * noise
-    if beyond_border:
+    if beyond_border or without_nucleus:
         wide = ndimage.gaussian_filter(raw, _WIDE_SMOOTHING_UM / work_um, mode="nearest") - background
-        seeds = _with_border_hills(seeds, wide, floor=floor, work_um=work_um, first=int(nuclei.max()) + 1)
+        unseen = unseen_cells(
+            seeds,
+            wide,
+            floor=floor,
+            work_um=work_um,
+            nucleus_diameter_um=nucleus_diameter_um,
+            at_border=beyond_border,
+            inside=without_nucleus,
+        )
+        seeds = np.where(seeds > 0, seeds, np.where(unseen > 0, unseen + int(nuclei.max()), 0)).astype(np.int32)
     cells = _share_out(smooth - background, seeds, floor=floor, work_um=work_um, max_radius_um=max_radius_um)
     refined = refine_labels(labels=cells, factor=factor, shape=(nuclei.shape[0], nuclei.shape[1]))
     owned = np.where(np.isin(nuclei, np.unique(cells)), nuclei, 0).astype(np.int32)
     with_nucleus = np.where(owned > 0, owned, refined)
     whole = whole_pieces(with_nucleus, cores=np.where(refined > int(nuclei.max()), refined, owned))
     return reading_order(drop_small(whole, min_pixels=min_cell_area_um2 / pixel_size_um**2))
-
-
-def _with_border_hills(
-    seeds: NDArray[np.int32], signal: NDArray[np.float32], *, floor: float, work_um: float, first: int
-) -> NDArray[np.int32]:
-    """Seeds of nuclei and, numbered from `first` on, of cells whose nuclei lie beyond the image's border."""
-    height = np.log(np.maximum(signal, max(floor, 1e-30)))
-    around = ndimage.distance_transform_edt(seeds == 0) * work_um <= _AROUND_NUCLEUS_UM
-    top, bottom = float(height.max()) + 1, float(height.min()) - 1
-    # The highest pass on the way from any nucleus to each pixel.
-    reached = reconstruction(  # type: ignore[no-untyped-call]
-        np.where(around, top, bottom), np.where(around, top, height)
-    )
-    hills, n_hills = ndimage.label((height - reached >= _VALLEY) & (signal > 2 * floor))
-    at_border = np.unique(np.concatenate([hills[[0, -1]].ravel(), hills[:, [0, -1]].ravel()]))
-    number = np.zeros(n_hills + 1, np.int32)
-    at_border = at_border[at_border > 0]
-    number[at_border] = first + np.arange(at_border.size)
-    return np.where(seeds > 0, seeds, number[hills]).astype(np.int32)
 
 
 def _share_out(

@@ -104,8 +104,8 @@ def run_stage(
     execution = project.config.execution
     if stage == "convert":
         more = {"raw": raw_files(project.layout, plate, batch, wells)}
-    elif stage == "segment":
-        # Imported here: it needs torch, and of all stages only this one does.
+    elif stage == "segment" or (stage == "cells" and project.config.cells.method == "cellpose"):
+        # Imported here: it needs torch, and only a stage that runs a network does.
         from lysoquant.model.precision import choose_device
 
         device = choose_device(execution.device).type

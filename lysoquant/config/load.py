@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from lysoquant.aggregate.params import AggregateSettings
-from lysoquant.cells.params import CellsSettings
+from lysoquant.cells.params import METHODS_OF_PIXELS, CellsSettings
 from lysoquant.config.faults import fault_lines
 from lysoquant.config.model import Config, WellsPerJob
 from lysoquant.config.sheets import WellRow, read_plates, read_wells
@@ -92,8 +92,8 @@ class Project:
                     source=source, params=config.convert, on_bad_field=config.on_bad_field, lysosome=lysosome
                 )
             case "cells":
-                # Only the watershed reads pixels: cells made elsewhere do not depend on the light.
-                light = config.illumination if config.cells.method == "watershed" else IlluminationParams()
+                # Cells made elsewhere do not depend on the light.
+                light = config.illumination if config.cells.method in METHODS_OF_PIXELS else IlluminationParams()
                 return CellsSettings(
                     channels=config.channels.with_one_cargo(),
                     params=config.cells,

@@ -108,7 +108,7 @@ def _nucleus_problems(config: Config) -> list[str]:
     if config.cells.method == "watershed" and config.channels.nucleus is None:
         return [
             "cells.method is 'watershed' and channels.nucleus is null; "
-            "name the channel of the nuclei, or set cells.method to 'rois', 'labels' or 'field'"
+            "name the channel of the nuclei, or set cells.method to 'cellpose', 'rois', 'labels' or 'field'"
         ]
     return []
 

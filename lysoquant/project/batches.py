@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Final
 
 import lysoquant
+from lysoquant.cells.cellpose_file import cellpose_file
+from lysoquant.cells.params import METHODS_OF_PIXELS
 from lysoquant.cells.template import fill_template
 from lysoquant.config import Project
 from lysoquant.errors import ConfigError, InputError
+from lysoquant.project.resources import CELLPOSE, CELLPOSE_ON_GPU
 from lysoquant.record import digest_file, digest_json
 from lysoquant.vocabulary import well_order
 
@@ -215,7 +218,7 @@ class Plan:
         """Flat-field images by which a stage corrects what it reads of a plate, those that are there."""
         config, project = self.project.config, self.project.layout.project
         params = config.illumination
-        if not params.flat_field or (stage == "cells" and config.cells.method != "watershed"):
+        if not params.flat_field or (stage == "cells" and config.cells.method not in METHODS_OF_PIXELS):
             return []
         pattern = params.pattern(plate=plate)
         root = Path(pattern).anchor
@@ -235,13 +238,28 @@ class Plan:
         """Digest of what the plate's metadata hold: its wells, their numbers of fields, the files that they share."""
         return digest_json([dict(self.n_fields[plate]), dict(self.shared.get(plate, {}))])
 
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Stages that run a network, on a GPU where there is one."""
+        return ("cells", "segment") if self.project.config.cells.method == "cellpose" else ("segment",)
+
+    def needs(self, stage: str) -> str:
+        """Under which name :data:`lysoquant.project.resources.NEEDS` has the needs of a stage's jobs."""
+        if stage != "cells" or stage not in self.networks:
+            return stage
+        return CELLPOSE_ON_GPU if self.project.config.execution.device == "cuda" else CELLPOSE
+
     @cached_property
-    def model_sha256(self) -> str:
-        """SHA-256 of the model file.
+    def model_sha256(self) -> Mapping[str, str]:
+        """SHA-256 of the model file of each stage that runs a network.
 
         Raises
         ------
-        ConfigError
+        ConfigError, ModelError
             If there is no such file.
         """
-        return digest_file(model_file(self.project))
+        files = {"segment": model_file(self.project)}
+        cells = self.project.config.cells
+        if cells.method == "cellpose":
+            files["cells"] = cellpose_file(cells.cellpose_model, project=self.project.layout.project)
+        return {stage: digest_file(file) for stage, file in files.items()}

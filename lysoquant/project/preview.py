@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lysoquant.cells.find import Found, boundary_roles, find_in_field, require_nucleus, watershed_channels
+from lysoquant.cells.cellpose_file import cellpose_file, require_cellpose
+from lysoquant.cells.find import Found, boundary_roles, channels_read, find_in_field, require_nucleus
 from lysoquant.cells.labels import median_diameter_um
-from lysoquant.cells.params import CellsSettings
+from lysoquant.cells.params import METHODS_OF_PIXELS, CellsSettings
 from lysoquant.cells.template import fill_template
 from lysoquant.cells.watershed import boundary_signal
 from lysoquant.config import Project, normalise_well
@@ -27,6 +28,8 @@ from lysoquant.vocabulary import FAILED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from lysoquant.cells.by_cellpose import Cellpose
 
 _PANEL_PX: Final = 1000
 """A panel's longer edge: small fields are enlarged, large ones brought down."""
@@ -143,7 +146,8 @@ def preview_cells(
     """
     settings = cast("CellsSettings", project.settings("cells"))
     require_nucleus(settings)
-    previews = [_preview(project, plate, well, field, settings) for plate, well in wells]
+    cellpose = _cellpose(project, settings) if settings.params.method == "cellpose" else None
+    previews = [_preview(project, plate, well, field, settings, cellpose) for plate, well in wells]
     name = "_".join(preview.where.replace("/", "_") for preview in previews)
     path = output or project.layout.results / "preview" / f"cells_{name[:150]}.png"
     try:
@@ -154,7 +158,20 @@ def preview_cells(
     return previews, path
 
 
-def _preview(project: Project, plate: str, well: str, index: int, settings: CellsSettings) -> Preview:
+def _cellpose(project: Project, settings: CellsSettings) -> Cellpose:
+    require_cellpose()
+    file = cellpose_file(settings.params.cellpose_model, project=project.layout.project)
+    # Imported here: they need torch, and no other method does.
+    from lysoquant.cells.by_cellpose import Cellpose, one_thread
+    from lysoquant.model.precision import choose_device
+
+    one_thread()
+    return Cellpose(file, choose_device(project.config.execution.device))
+
+
+def _preview(
+    project: Project, plate: str, well: str, index: int, settings: CellsSettings, cellpose: Cellpose | None
+) -> Preview:
     where = f"{plate}/{well}/{index}"
     try:
         field, origin = _open(project, plate, well, index)
@@ -162,16 +179,16 @@ def _preview(project: Project, plate: str, well: str, index: int, settings: Cell
         if settings.params.method in ("rois", "labels"):
             name = fill_template(settings.params.path, plate=plate, well=well, field=index)
             outlines = project.layout.project / name
-        if settings.params.method == "watershed":
+        if settings.params.method in METHODS_OF_PIXELS:
             lights = FlatFields.of(
                 project=project.layout.project,
                 plate=plate,
                 shape=field.shape,
-                channels=watershed_channels(settings),
+                channels=channels_read(settings),
                 params=settings.illumination,
             )
             field = EvenField(field, lights)
-        found = find_in_field(field, settings, outlines)
+        found = find_in_field(field, settings, outlines, cellpose)
         picture = _picture(field, settings)
     except FieldError as error:
         raise StageError(f"field {where}: {error}") from error
@@ -216,9 +233,7 @@ def _stretched(plane: NDArray[Any]) -> NDArray[np.float32]:
 def _caption(settings: CellsSettings, given: Sequence[str], previews: Sequence[Preview]) -> str:
     """The doubts, and the settings that made the picture; those that are tried here are marked."""
     tried = {text.partition("=")[0].strip() for text in given}
-    used = {f"cells.{key}": value for key, value in settings.params.model_dump(mode="json").items() if value != ""}
-    if settings.params.method != "watershed":
-        used = {key: used[key] for key in ("cells.method", "cells.path") if key in used}
+    used = {f"cells.{key}": value for key, value in settings.params.of_method().items() if value != ""}
     roles = {f"channels.{role}": label for role, label in settings.channels.by_role().items()}
     words = [f"{key}={value}{' (tried)' * (key in tried)}" for key, value in (used | roles).items()]
     told = [f"{preview.where}: {doubt}" for preview in previews for doubt in preview.found.doubts]

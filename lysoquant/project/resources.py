@@ -33,9 +33,15 @@ class Needs:
     field_min: float
 
 
+CELLPOSE: Final = "cells by Cellpose"
+CELLPOSE_ON_GPU: Final = "cells by Cellpose on a GPU"
+"""Names of further needs: of cells where a network finds them."""
+
 NEEDS: Final[Mapping[str, Needs]] = {
     "convert": Needs(base_mb=2000, thread_mb=500, start_min=10, field_min=0.5),
     "cells": Needs(base_mb=2000, thread_mb=750, start_min=10, field_min=1.0),
+    CELLPOSE: Needs(base_mb=4000, thread_mb=1500, start_min=15, field_min=15.0),
+    CELLPOSE_ON_GPU: Needs(base_mb=6000, thread_mb=750, start_min=15, field_min=1.0),
     "segment": Needs(base_mb=4000, thread_mb=1000, start_min=15, field_min=4.0),
     "measure": Needs(base_mb=2000, thread_mb=1000, start_min=10, field_min=2.0),
 }
@@ -48,7 +54,7 @@ def job_memory_mb(stage: str, *, n_wells: int, threads: int, attempt: int) -> in
     Raises
     ------
     KeyError
-        If ``stage`` is not cut into batches of wells.
+        If :data:`NEEDS` has no such stage.
     """
     needs = NEEDS[stage]
     return attempt * (needs.base_mb + needs.thread_mb * min(threads, n_wells))
@@ -71,7 +77,7 @@ def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, at
     Raises
     ------
     KeyError
-        If ``stage`` is not cut into batches of wells.
+        If :data:`NEEDS` has no such stage.
     """
     needs = NEEDS[stage]
     side_by_side = max(1, min(threads, n_wells))

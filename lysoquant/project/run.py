@@ -24,6 +24,7 @@ from typing import Any, Final, Self
 from tqdm import tqdm
 
 import lysoquant
+from lysoquant.cells.cellpose_file import cellpose_file, require_cellpose
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import model_file
@@ -97,13 +98,17 @@ def command_prefix(*, conda: bool, pilot: str | None = None) -> str:
 
 
 def check_model(project: Project) -> None:
-    """Refuse a model that is missing, damaged or does not fit the channels, before any work.
+    """Refuse a model that is missing, damaged or does not fit the channels, before any work; likewise Cellpose.
 
     Raises
     ------
-    ConfigError, ModelError
+    InputError, ConfigError, ModelError
         With the remedy.
     """
+    cells = project.config.cells
+    if cells.method == "cellpose":
+        require_cellpose()
+        cellpose_file(cells.cellpose_model, project=project.layout.project)
     # Imported here: it needs torch, and only a whole run pays for that.
     from lysoquant.model.weights import check_fit, read_card
 

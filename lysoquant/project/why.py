@@ -79,7 +79,7 @@ class _Plate:
         for stage in BATCH_STAGES:
             settings: Json = {
                 "parameters": self._project.settings(stage, self._plate).model_dump(mode="json"),
-                "model_sha256": self._plan.model_sha256 if stage == "segment" else None,
+                "model_sha256": self._plan.model_sha256.get(stage),
                 "code": source_digest(stage),
             }
             for well in self._plan.wells(self._plate):

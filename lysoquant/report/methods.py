@@ -11,6 +11,7 @@ from lysoquant.units import MODEL_PIXEL_SIZE_UM
 
 _CELLS: Final = {
     "watershed": "Cells were found by a watershed from the nuclei",
+    "cellpose": "Cells were found by Cellpose",
     "rois": "Cells were taken from ImageJ regions of interest",
     "labels": "Cells were taken from label images made elsewhere",
     "field": "Each field was taken as one cell",

@@ -104,7 +104,7 @@ def _nuclei(plane: NDArray[Any], pixel_size_um: float) -> NDArray[np.uint32]:
 
 
 def _cells(nuclei: NDArray[Any], boundary: NDArray[Any], pixel_size_um: float, **values: float) -> NDArray[np.uint32]:
-    chosen = {"min_cell_area_um2": 60.0, "max_radius_um": 30.0} | values
+    chosen = {"min_cell_area_um2": 60.0, "max_radius_um": 30.0, "nucleus_diameter_um": 12.0} | values
     return find_cells(nuclei, boundary, pixel_size_um=pixel_size_um, **chosen)
 
 
@@ -265,7 +265,7 @@ def test_a_cell_whose_nucleus_lies_beyond_the_border_is_not_its_neighbours() -> 
     nuclei = _nuclei(scene.planes[0][kept], 0.2)
     signal = boundary_signal(channels=[plane[kept] for plane in scene.planes[1:]])
     truth = scene.cells[kept]
-    settings = {"pixel_size_um": 0.2, "min_cell_area_um2": 20.0, "max_radius_um": 30.0}
+    settings = {"pixel_size_um": 0.2, "min_cell_area_um2": 20.0, "max_radius_um": 30.0, "nucleus_diameter_um": 12.0}
     assert nuclei.max() == 1
     with_it = find_cells(nuclei, signal, **settings)
     without = find_cells(nuclei, signal, **settings, beyond_border=False)

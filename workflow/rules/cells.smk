@@ -18,15 +18,17 @@ rule cells:
     wildcard_constraints:
         batch=batches("cells"),
     conda:
-        "../../envs/cpu.yaml"
+        environment("cells")
     threads: THREADS["cells"]
     resources:
+        **gpu("cells"),
         mem_mb=memory("cells"),
         runtime=run_time("cells"),
     params:
         wells=wells("cells"),
         settings=settings("cells"),
         source=source("cells"),
+        model=MODEL_SHA256.get("cells", ""),
     shell:
         "lysoquant cells . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

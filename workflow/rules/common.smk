@@ -95,10 +95,20 @@ def source(stage):
     return lambda wildcards: source_digest(stage)
 
 
+def gpu(stage):
+    """What a job that runs a network asks for besides, where there are GPUs."""
+    return GPU if stage in plan.networks else {}
+
+
+def environment(stage):
+    """The conda environment of a stage's jobs."""
+    return "../../envs/cuda.yaml" if gpu(stage) else "../../envs/cpu.yaml"
+
+
 def memory(stage):
     """Resources function: memory of a batch's job, MB."""
     return lambda wildcards, threads, attempt: job_memory_mb(
-        stage,
+        plan.needs(stage),
         n_wells=len(plan.batch(stage, wildcards.plate, wildcards.batch).wells),
         threads=threads,
         attempt=attempt,
@@ -111,7 +121,7 @@ def run_time(stage):
     def minutes(wildcards, threads, attempt):
         batch = plan.batch(stage, wildcards.plate, wildcards.batch)
         return job_runtime_min(
-            stage,
+            plan.needs(stage),
             n_wells=len(batch.wells),
             n_fields=sum(plan.n_fields[wildcards.plate][well] for well in batch.wells),
             threads=threads,

@@ -11,17 +11,17 @@ rule segment:
     wildcard_constraints:
         batch=batches("segment"),
     conda:
-        "../../envs/cuda.yaml" if GPU else "../../envs/cpu.yaml"
+        environment("segment")
     threads: THREADS["segment"]
     resources:
-        **GPU,
+        **gpu("segment"),
         mem_mb=memory("segment"),
         runtime=run_time("segment"),
     params:
         wells=wells("segment"),
         settings=settings("segment"),
         source=source("segment"),
-        model=MODEL_SHA256,
+        model=MODEL_SHA256["segment"],
     shell:
         "lysoquant segment . --plate {wildcards.plate:q} --wells {params.wells:q}"
         " --settings {params.settings:q} --record {output.record:q}"

@@ -68,7 +68,7 @@ class Examination:
         yield from environment(
             device=device,
             model=_model(loaded),
-            extras=("slurm",) if on_slurm else (),
+            extras=_extras(loaded, on_slurm=on_slurm),
             segments_here=not on_slurm,
         )
         look = ProjectLook()
@@ -136,6 +136,12 @@ class Examination:
             account=asked.account,
             seconds=self.wait_s,
         )
+
+
+def _extras(project: Project | None, *, on_slurm: bool) -> tuple[str, ...]:
+    """Optional parts of the package that a run needs."""
+    by_cellpose = project is not None and project.config.cells.method == "cellpose"
+    return (*(("slurm",) if on_slurm else ()), *(("cellpose",) if by_cellpose else ()))
 
 
 def _model(project: Project | None) -> Path:

@@ -63,7 +63,9 @@ def project_checks(project: Project, look: ProjectLook) -> Iterator[Finding]:
 
 def _fits(project: Project) -> str:
     check_model(project)
-    return f"{project.config.segment.model} takes {', '.join(project.config.channels.by_role())}"
+    cells = project.config.cells
+    more = f"; cells by cellpose with {cells.cellpose_model}" if cells.method == "cellpose" else ""
+    return f"{project.config.segment.model} takes {', '.join(project.config.channels.by_role())}{more}"
 
 
 def _plate(project: Project, plate: str, described: RawPlate, look: ProjectLook) -> Iterator[Finding]:

@@ -24,6 +24,9 @@ ROUGH_CORE_S_PER_MPX: Final[Mapping[str, float]] = {"convert": 0.25, "cells": 0.
 Of segment at the pixel size below; without bf16 it is twice as much.
 """
 
+ROUGH_CELLPOSE_CORE_S_PER_MPX: Final = 36.0
+"""The same of cells by Cellpose: a network of Cellpose-SAM's size in single precision, on one core without bf16."""
+
 _ROUGH_PIXEL_SIZE_UM: Final = 0.1
 
 ROUGH_BYTES_PER_PX: Final[Mapping[str, float]] = {"convert": 0.9, "cells": 0.035, "segment": 0.15, "measure": 0.32}
@@ -178,8 +181,9 @@ def rough(plan: Plan, image: _Image, stage: str) -> FieldCost:
     n_wells = sum(len(plan.n_fields[plate]) for plate in plan.plates)
     files = files_of_field(plan.project.config, stage, image.n_channels, image.height, image.width)
     files += _FILES_OF_WELL[stage] * n_wells / max(1, n_fields)
-    core_s = ROUGH_CORE_S_PER_MPX[stage] * pixels / 1e6
-    if stage == "segment":
+    by_cellpose = stage == "cells" and stage in plan.networks
+    core_s = (ROUGH_CELLPOSE_CORE_S_PER_MPX if by_cellpose else ROUGH_CORE_S_PER_MPX[stage]) * pixels / 1e6
+    if stage in plan.networks:
         # The network sees every field at one pixel size, so what counts is the area.
         core_s *= (image.pixel_size_um / _ROUGH_PIXEL_SIZE_UM) ** 2
         core_s *= len(plan.project.config.channels.cargoes)  # each goes through the network

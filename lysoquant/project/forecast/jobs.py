@@ -117,7 +117,7 @@ class Machine:
     cores : int or None
         Processor cores of this machine; None on a cluster, where every job gets what it asks for.
     gpus : int
-        Graphics cards that the jobs of segment use; 0 without.
+        Graphics cards that the jobs of segment, and of cells by Cellpose, use; 0 without.
     jobs : int or None
         Most jobs at a time.
     start_s : float
@@ -210,7 +210,7 @@ def _stages(
 ) -> tuple[tuple[StageForecast, ...], dict[_Job, float]]:
     """Every stage, and the seconds of each job of a batch."""
     jobs = list(_jobs(plan, todo))
-    seconds = {job: _seconds(job, costs[job.stage], machine) for job in jobs}
+    seconds = {job: _seconds(plan, job, costs[job.stage], machine) for job in jobs}
     stages = [_stage(plan, stage, jobs, new, costs[stage], machine, seconds) for stage in BATCH_STAGES]
     stages += _project_stages(plan, costs["measure"], bool(jobs))
     return tuple(stages), seconds
@@ -247,8 +247,13 @@ def _threads(stage: str, machine: Machine) -> int:
     return THREADS[stage] if machine.cores is None else min(THREADS[stage], machine.cores)
 
 
-def _seconds(job: _Job, cost: FieldCost, machine: Machine) -> float:
-    if job.stage == "segment" and machine.gpus and cost.gpu_s is not None:
+def _gpus(plan: Plan, stage: str, machine: Machine) -> int:
+    """How many GPUs a job of a stage holds."""
+    return int(stage in plan.networks and machine.gpus > 0)
+
+
+def _seconds(plan: Plan, job: _Job, cost: FieldCost, machine: Machine) -> float:
+    if _gpus(plan, job.stage, machine) and cost.gpu_s is not None:
         return machine.start_s + job.n_fields * cost.gpu_s
     return machine.start_s + job.n_fields * cost.core_s / _threads(job.stage, machine)
 
@@ -265,8 +270,7 @@ def _stage(
     mine = [job for job in jobs if job.stage == stage]
     n_fields = sum(job.n_fields for job in mine)
     n_new = sum(plan.n_fields[plate][well] for plate in plan.plates for well in new[stage, plate])
-    on_gpu = stage == "segment" and machine.gpus > 0
-    gpu_h = 0.0 if not on_gpu else None if cost.gpu_s is None else n_fields * cost.gpu_s / 3600
+    gpu_h = 0.0 if not _gpus(plan, stage, machine) else None if cost.gpu_s is None else n_fields * cost.gpu_s / 3600
     bare = [plate for plate in plan.plates if not plan.project.layout.plate_record(plate).is_file()]
     bare = bare if stage == "convert" else []
     n_jobs = len(mine) + len(bare)
@@ -333,7 +337,7 @@ def _wall_s(plan: Plan, seconds: Mapping[_Job, float], machine: Machine) -> floa
     while ready or running:
         waiting = []
         for job in sorted(ready, key=number.__getitem__):
-            cores, gpu = _threads(job.stage, machine), int(job.stage == "segment" and machine.gpus > 0)
+            cores, gpu = _threads(job.stage, machine), _gpus(plan, job.stage, machine)
             if cores <= room and slots >= 1 and gpu <= gpus:
                 room, slots, gpus = room - cores, slots - 1, gpus - gpu
                 heapq.heappush(running, (now + seconds[job], number[job], job))
@@ -342,7 +346,7 @@ def _wall_s(plan: Plan, seconds: Mapping[_Job, float], machine: Machine) -> floa
         ready = waiting
         now, _, job = heapq.heappop(running)
         room, slots = room + _threads(job.stage, machine), slots + 1
-        gpus += int(job.stage == "segment" and machine.gpus > 0)
+        gpus += _gpus(plan, job.stage, machine)
         for other in followers.get(job, ()):
             waits[other].discard(job)
             if not waits[other]:
