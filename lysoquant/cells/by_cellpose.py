@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ class Cellpose:
     """
 
     def __init__(self, file: Path, device: torch.device) -> None:
+        # What it would warn of can't happen: the file is there.
+        logging.getLogger("cellpose").setLevel(logging.ERROR)
         models = importlib.import_module("cellpose.models")
         self._batch_size = _GPU_BATCH if device.type == "cuda" else 1
         try:

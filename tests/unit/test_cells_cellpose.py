@@ -1,9 +1,10 @@
-"""Cells by Cellpose: a stand-in with the signatures of cellpose 4.2.1.1, and the package itself where it is installed."""
+"""Cells by Cellpose: a stand-in with cellpose 4.2.1.1's signatures, and the package itself where it is installed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -63,7 +64,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
             told = {"image": x, "axis": channel_axis, "diameter": diameter, "min_size": min_size}
             thresholds = {"flow": flow_threshold, "cellprob": cellprob_threshold, "largest": max_size_fraction}
             calls.append(told | thresholds | {"threads": torch.get_num_threads(), "batch": batch_size})
-            if diameter == 7.0:
+            if diameter is not None and diameter < 10:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             labels, n = ndimage.label(x[..., 0] > x[..., 0].mean())
             return np.where(labels > 0, n + 1 - labels, 0).astype(np.uint16).squeeze(), [], np.zeros(256, np.float32)
@@ -251,15 +252,23 @@ def test_the_package_itself_takes_the_calls(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(segment_anything.sam_model_registry, "vit_l", small)
     torch.manual_seed(0)
     CPSAM(dtype=torch.float32).save_model(str(tmp_path / "random.pt"))
-    one_thread()
+    monkeypatch.setattr("lysoquant.cells.by_cellpose.resolve_precision", lambda *_: "fp32")
+    threads = torch.get_num_threads()
     model = Cellpose(tmp_path / "random.pt", torch.device("cpu"))
     image = np.random.default_rng(0).random((2, 301, 260)).astype(np.float32)
     settings = {"pixel_size_um": 0.3, "min_cell_area_um2": 1.0, "cellprob_threshold": -5.0, "flow_threshold": 0.0}
-    for diameter_um in (0.0, 12.0):
-        cells = model.find_cells(image[0], image[1], diameter_um=diameter_um, **settings)
-        assert (cells.shape, cells.dtype) == ((301, 260), np.uint32)
-        assert cells.max() > 0
-        assert np.array_equal(cells, model.find_cells(image[0], image[1], diameter_um=diameter_um, **settings))
+
+    def find(diameter_um: float) -> NDArray[np.uint32]:
+        return model.find_cells(image[0], image[1], diameter_um=diameter_um, **settings)
+
+    with ThreadPoolExecutor(2, initializer=one_thread) as pool:
+        diameters = (0.0, 12.0, 0.0, 12.0)
+        found = list(pool.map(find, diameters))
+    assert torch.get_num_threads() == threads
+    assert [(cells.shape, cells.dtype) for cells in found] == [((301, 260), np.uint32)] * 4
+    assert min(cells.max() for cells in found) > 0
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[1], found[3])
     (tmp_path / "no.pt").write_bytes(b"no model")
     with pytest.raises(ModelError, match="cellpose can't load it"):
         Cellpose(tmp_path / "no.pt", torch.device("cpu"))
