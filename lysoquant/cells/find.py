@@ -146,6 +146,7 @@ def _watershed(field: FieldImage, settings: CellsSettings) -> tuple[Labels, Labe
         nucleus_diameter_um=params.nucleus_diameter_um,
         beyond_border=params.beyond_border,
         without_nucleus=params.without_nucleus,
+        one_cells_nuclei_um=params.one_cells_nuclei_um,
     )
     return nuclei, cells, _doubts(nuclei, params, pixel_size_um)
 

@@ -26,8 +26,14 @@ _BRIGHTNESS_WEIGHT: Final = 0.15
 """What brightness, relative to the brightest around, counts beside the distance from the edge in diameters."""
 _EDGE_DIAMETERS: Final = 0.25
 """So far inside a nucleus its brightness counts in full."""
+_SPECK_DIAMETERS: Final = 1 / 8
+"""A disc of this radius fits into every nucleus, and into no speck."""
+_SPECK_CONTRAST: Final = 2.0
+"""The chromatin of a nucleus is at most so many times brighter in spots than around them."""
 _DIMMEST_NUCLEUS: Final = 0.1
 """Objects this much dimmer than the field's bright nuclei are haze."""
+_WIDE_SHARE: Final = 0.25
+"""Whole nuclei are larger than this share of a disc of a nucleus's diameter."""
 _EDGE_SHARE: Final = 0.4
 """A blurred edge lies at half the height of what it bounds; less, since nuclei are brighter inside."""
 _CUT_NUCLEUS_SHARE: Final = 0.25
@@ -71,11 +77,13 @@ def find_nuclei(
     factor = work_factor(pixel_size_um=pixel_size_um)
     work_um = pixel_size_um * factor
     raw = coarsen(image=nucleus, factor=factor)
-    smooth, noise = smoothed(raw, sigma=diameter_um / 16 / work_um)
+    sigma = diameter_um / 16 / work_um
+    smooth, noise = smoothed(raw, sigma=sigma)
     shading = _shading(smooth)
     background = shading + background_of(smooth - shading, window=4 * diameter_um / work_um)
     floor = np.maximum(_MIN_CONTRAST_TO_BACKGROUND * background, _MIN_CONTRAST_TO_NOISE * noise)
-    height = smooth - background
+    clean = _without_specks(raw - background, floor=floor, diameter=diameter_um / work_um)
+    height = ndimage.gaussian_filter(clean, sigma, mode="nearest")
     mask = _nuclear_mask(height, floor=floor, diameter=diameter_um / work_um)
     labels = _split(mask, height, diameter=diameter_um / work_um)
     labels = drop_small(labels, min_pixels=min_area_um2 / work_um**2, share_at_border=_CUT_NUCLEUS_SHARE)
@@ -109,6 +117,15 @@ def _quadratic(shape: tuple[int, ...]) -> NDArray[np.float64]:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y])
 
 
+def _without_specks(height: NDArray[np.float32], *, floor: NDArray[np.float32], diameter: float) -> NDArray[np.float32]:
+    """What is narrower than any nucleus brought down to what lies around it: bright debris would set the scale."""
+    brush = disc(_SPECK_DIAMETERS * diameter)
+    # Beyond the border a nucleus goes on, so what the image cuts is not narrower for it.
+    edge = brush.shape[0]
+    wide = ndimage.grey_opening(np.pad(height, edge, mode="edge"), footprint=brush)[edge:-edge, edge:-edge]
+    return np.minimum(height, _SPECK_CONTRAST * np.maximum(wide, floor)).astype(np.float32)
+
+
 def _nuclear_mask(height: NDArray[np.float32], *, floor: NDArray[np.float32], diameter: float) -> NDArray[np.bool_]:
     mask = height > floor
     if not mask.any():
@@ -120,7 +137,7 @@ def _nuclear_mask(height: NDArray[np.float32], *, floor: NDArray[np.float32], di
     basins = watershed(-peaks, mask=mask)  # type: ignore[no-untyped-call]
     # Haze of the cytoplasm may make up most of a basin: it goes first, by what is nearly the basin's top.
     for share, percentile in ((0.3, 98), (_EDGE_SHARE, 75)):
-        basins = _upper_part(height, basins, share=share, percentile=percentile)
+        basins = _upper_part(height, basins, share=share, percentile=percentile, diameter=diameter)
     round_brush = disc(diameter / 8)
     # Beyond the border a nucleus goes on, so what the image cuts is not thinner for it.
     edge = round_brush.shape[0]
@@ -130,16 +147,23 @@ def _nuclear_mask(height: NDArray[np.float32], *, floor: NDArray[np.float32], di
 
 
 def _upper_part(
-    height: NDArray[np.float32], basins: NDArray[np.int32], *, share: float, percentile: float
+    height: NDArray[np.float32], basins: NDArray[np.int32], *, share: float, percentile: float, diameter: float
 ) -> NDArray[np.int32]:
     """Of every basin what is higher than a share of its top; nothing of basins far below the field's high ones."""
-    upper = np.zeros_like(basins)
-    boxes = [(label, box) for label, box in enumerate(ndimage.find_objects(basins), start=1) if box is not None]
-    tops = [float(np.percentile(height[box][basins[box] == label], percentile)) for label, box in boxes]
+    parts = []
+    for label, box in enumerate(ndimage.find_objects(basins), start=1):
+        if box is not None:
+            basin = basins[box] == label
+            top = float(np.percentile(height[box][basin], percentile))
+            parts.append((label, box, top, basin & (height[box] > share * top)))
+    # Debris may be far brighter than any nucleus, so the small ones have no say.
+    wide = [top for _, _, top, part in parts if np.count_nonzero(part) >= _WIDE_SHARE * np.pi / 4 * diameter**2]
+    tops = wide or [top for _, _, top, _ in parts]
     dimmest = _DIMMEST_NUCLEUS * float(np.percentile(tops, 90)) if tops else 0.0
-    for (label, box), top in zip(boxes, tops, strict=True):
+    upper = np.zeros_like(basins)
+    for label, box, top, part in parts:
         if top >= dimmest:
-            upper[box][(basins[box] == label) & (height[box] > share * top)] = label
+            upper[box][part] = label
     return upper
 
 

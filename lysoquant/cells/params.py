@@ -36,6 +36,8 @@ class CellsParams(Params):
     """watershed: true: what the border cuts from a cell beyond it is a cell; false: it goes to its neighbours."""
     without_nucleus: bool = True
     """watershed: true: where the signal shows a cell whose nucleus was not found, it is one; false: its neighbours'."""
+    one_cells_nuclei_um: Annotated[float, Field(ge=0, le=20)] = 0.0
+    """watershed: nuclei no farther apart are one cell's, where no valley of the signal parts them; 0: each its own."""
     cellpose_model: str = "cpsam_v2"
     """cellpose: a model's file, relative to the project, or a name in cellpose's own folder; none is fetched."""
     cellpose_diameter_um: Annotated[float, Field(ge=0)] = 0.0

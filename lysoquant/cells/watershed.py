@@ -13,6 +13,7 @@ from skimage.segmentation import watershed
 from lysoquant.cells.grid import coarsen, coarsen_labels, refine_labels, work_factor
 from lysoquant.cells.labels import drop_small, reading_order, whole_pieces
 from lysoquant.cells.relief import background_of, disc, smoothed
+from lysoquant.cells.several_nuclei import cell_of_each_nucleus
 from lysoquant.cells.unseen import unseen_cells
 
 _SIGNAL_SMOOTHING_UM: Final = 1.0
@@ -63,6 +64,7 @@ def find_cells(
     nucleus_diameter_um: float,
     beyond_border: bool = True,
     without_nucleus: bool = True,
+    one_cells_nuclei_um: float = 0.0,
 ) -> NDArray[np.uint32]:
     """Cells around nuclei, as far as a signal reaches.
 
@@ -73,7 +75,7 @@ def find_cells(
     Parameters
     ----------
     nuclei : (Y, X) ndarray of int
-        Label image of nuclei; no cell has two, and each contains its own.
+        Label image of nuclei; each cell contains its own.
     boundary : (Y, X) ndarray
         Signal that fills the cells, any real dtype (see :func:`boundary_signal` for several channels).
     pixel_size_um : float
@@ -87,6 +89,9 @@ def find_cells(
     beyond_border, without_nucleus : bool
         Whether there are cells whose nucleus lies beyond the border, and inside the image such whose nucleus was not
         found; otherwise their pixels go to their neighbours.
+    one_cells_nuclei_um : float
+        Nuclei whose edges lie no farther apart are one cell's, where no valley of the signal parts them; 0: no cell has
+        two nuclei.
 
     Returns
     -------
@@ -103,6 +108,7 @@ def find_cells(
     factor = work_factor(pixel_size_um=pixel_size_um)
     work_um = pixel_size_um * factor
     seeds = coarsen_labels(labels=nuclei, factor=factor)
+    n_nuclei = int(nuclei.max(initial=0))
     if not seeds.any():
         return np.zeros(nuclei.shape, np.uint32)
     raw = coarsen(image=boundary, factor=factor)
@@ -120,12 +126,18 @@ def find_cells(
             at_border=beyond_border,
             inside=without_nucleus,
         )
-        seeds = np.where(seeds > 0, seeds, np.where(unseen > 0, unseen + int(nuclei.max()), 0)).astype(np.int32)
-    cells = _share_out(smooth - background, seeds, floor=floor, work_um=work_um, max_radius_um=max_radius_um)
+        seeds = np.where(seeds > 0, seeds, np.where(unseen > 0, unseen + n_nuclei, 0)).astype(np.int32)
+    signal = smooth - background
+    cells = _share_out(signal, seeds, floor=floor, work_um=work_um, max_radius_um=max_radius_um)
+    if one_cells_nuclei_um > 0:
+        owner = cell_of_each_nucleus(
+            seeds, cells, signal, n_nuclei=n_nuclei, work_um=work_um, gap_um=one_cells_nuclei_um
+        )
+        nuclei, cells = owner[nuclei], owner[cells]
     refined = refine_labels(labels=cells, factor=factor, shape=(nuclei.shape[0], nuclei.shape[1]))
     owned = np.where(np.isin(nuclei, np.unique(cells)), nuclei, 0).astype(np.int32)
     with_nucleus = np.where(owned > 0, owned, refined)
-    whole = whole_pieces(with_nucleus, cores=np.where(refined > int(nuclei.max()), refined, owned))
+    whole = whole_pieces(with_nucleus, cores=np.where(refined > n_nuclei, refined, owned))
     return reading_order(drop_small(whole, min_pixels=min_cell_area_um2 / pixel_size_um**2))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,20 @@ from hypothesis import strategies as st
 from lysoquant.cells.params import CellsParams
 from lysoquant.channels import Channels
 from lysoquant.config import Config, Execution, PlateSource, Project, WellsPerJob
-from lysoquant.errors import ConfigError, InputError
+from lysoquant.errors import ConfigError, InputError, ModelError
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Batch, Plan, choose_wells, cut_batches, model_file, overlapping
+from lysoquant.project.resources import job_memory_mb, job_runtime_min
 from lysoquant.segment.params import SegmentParams
 from lysoquant.vocabulary import well_name, well_order
 
 wells = st.builds(well_name, st.sampled_from("ABCDEFGH"), st.integers(1, 12))
 
 
-def make_plan(layout: Layout, n_fields: dict[str, int], *, outlines: CellsParams | None = None, **sizes: int) -> Plan:
+def make_plan(layout: Layout, n_fields: dict[str, int], *, finding: CellsParams | None = None, **sizes: int) -> Plan:
     config = Config(
         channels=Channels(lysosome="L", cargo="C", nucleus="N"),
-        cells=outlines or CellsParams(),
+        cells=finding or CellsParams(),
         execution=Execution(wells_per_job=WellsPerJob(**sizes)),
     )
     source = PlateSource(plate="P", path="raw", format="imagexpress")
@@ -113,7 +115,7 @@ def test_results_outside_the_project_have_absolute_paths(tmp_path: Path) -> None
 
 def test_outlines_made_elsewhere_are_inputs_where_they_are_there(layout: Layout) -> None:
     outlines = CellsParams(method="rois", path="rois/{well}_{field}.zip")
-    plan = make_plan(layout, {"B01": 2, "B02": 1}, outlines=outlines)
+    plan = make_plan(layout, {"B01": 2, "B02": 1}, finding=outlines)
     (layout.project / "rois").mkdir()
     for name in ("B01_1.zip", "B02_0.zip", "B09_0.zip"):
         (layout.project / "rois" / name).touch()
@@ -142,6 +144,34 @@ def test_the_model_is_the_configured_file(layout: Layout) -> None:
     assert model_file(project) == layout.project / "m.safetensors"
     # SHA-256 of "abc", from the standard (FIPS 180-2).
     assert Plan(project=project, n_fields={}).model_sha256["segment"].startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_cells_by_cellpose_run_a_network_with_a_model_of_their_own(layout: Layout) -> None:
+    plan = make_plan(layout, {"B01": 1}, finding=CellsParams(method="cellpose", cellpose_model="own.pt"))
+    with pytest.raises(ModelError, match=r"cells.cellpose_model is 'own.pt' and neither"):
+        plan.model_sha256  # noqa: B018
+    (layout.project / "own.pt").write_bytes(b"abc")
+    plan = make_plan(layout, {"B01": 1}, finding=CellsParams(method="cellpose", cellpose_model="own.pt"))
+    assert plan.model_sha256["cells"].startswith("ba7816bf8f01cfea414140de5dae2223")
+    assert plan.networks == ("cells", "segment")
+    assert make_plan(layout, {"B01": 1}).networks == ("segment",)
+
+
+@pytest.mark.parametrize(
+    ("method", "device", "memory_mb", "minutes"),
+    [("watershed", "cuda", 5000, 13), ("cellpose", "cpu", 10000, 60), ("cellpose", "cuda", 9000, 18)],
+)
+def test_cells_ask_for_what_their_method_needs(
+    layout: Layout, method: str, device: str, memory_mb: int, minutes: int
+) -> None:
+    plan = make_plan(layout, {"B01": 1}, finding=CellsParams.model_validate({"method": method}))
+    execution = plan.project.config.execution.model_copy(update={"device": device})
+    config = plan.project.config.model_copy(update={"execution": execution})
+    plan = replace(plan, project=replace(plan.project, config=config))
+    # 4 wells with 12 fields in 4 threads: a base and 4 fields' memory; a start and 3 fields' time.
+    assert job_memory_mb(plan.needs("cells"), n_wells=4, threads=4, attempt=1) == memory_mb
+    assert job_runtime_min(plan.needs("cells"), n_wells=4, n_fields=12, threads=4, attempt=1) == minutes
+    assert plan.needs("segment") == "segment"
 
 
 def test_the_default_model_is_where_the_model_package_says(layout: Layout) -> None:

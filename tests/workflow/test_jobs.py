@@ -145,6 +145,14 @@ def test_another_model_runs_the_network_and_what_follows(copy: Path, planned: Ca
     }
 
 
+def test_cells_by_cellpose_follow_their_model(copy: Path, planned: Callable[[Path], set[str]]) -> None:
+    edit_config(copy, "cells: {method: field}", "cells: {method: cellpose, cellpose_model: models/own.pt}")
+    with pytest.raises(RuntimeError, match=r"cells.cellpose_model is 'models/own.pt' and neither"):
+        planned(copy)
+    (copy / "models" / "own.pt").write_text("weights")
+    assert planned(copy) == {job for job in ALL_JOBS if not job.startswith("convert")}
+
+
 def test_a_new_cut_makes_new_jobs(copy: Path, planned: Callable[[Path], set[str]]) -> None:
     edit_config(copy, "measure: 2}", "measure: 3}")
     assert planned(copy) == {"measure B02-B04", "aggregate", "report"}
