@@ -239,6 +239,17 @@ def test_a_field_without_pixel_size_fails_and_one_without_cells_is_flagged(plate
     assert "cells.cellpose_diameter_um" in report["reasons"][0]
 
 
+def test_each_method_names_its_own_settings() -> None:
+    by_cellpose = CellsParams(method="cellpose").of_method()
+    assert {name for name in by_cellpose if not name.startswith("cellpose_")} == {
+        "method", "boundary", "min_cell_area_um2"
+    }  # fmt: skip
+    by_watershed = CellsParams().of_method()
+    assert by_watershed.keys() | by_cellpose.keys() | {"path"} == set(CellsParams.model_fields)
+    assert not {name for name in by_watershed if name.startswith("cellpose_")}
+    assert CellsParams(method="rois", path="a.zip").of_method() == {"method": "rois", "path": "a.zip"}
+
+
 def test_the_package_itself_takes_the_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network of Cellpose's kind, two layers deep and with random weights, saved and loaded by the package."""
     pytest.importorskip("cellpose", reason="the extra cellpose is not installed")
