@@ -34,6 +34,7 @@ def unseen_cells(
     floor: float,
     work_um: float,
     nucleus_diameter_um: float,
+    max_radius_um: float,
     at_border: bool,
     inside: bool,
 ) -> NDArray[np.int32]:
@@ -47,8 +48,8 @@ def unseen_cells(
         What fills the cells, above background, smoothed so far that a cell is one hill.
     floor : float
         Signal below it is none.
-    work_um, nucleus_diameter_um : float
-        Size of a pixel, and typical diameter of a nucleus, in um.
+    work_um, nucleus_diameter_um, max_radius_um : float
+        Size of a pixel, typical diameter of a nucleus, and largest radius of a cell, in um.
     at_border, inside : bool
         Whether to look for cells that the image's border cuts, and for others.
 
@@ -67,7 +68,9 @@ def unseen_cells(
     hills = _hills(height, known, signal > 2 * floor, around=_AROUND_NUCLEUS_UM / work_um)
     cut = np.zeros(int(hills.max()) + 1, bool)
     cut[np.concatenate([hills[[0, -1]].ravel(), hills[:, [0, -1]].ravel()])] = True
-    wanted = np.where(cut, at_border, inside)
+    # A wider hill is no cell but uneven light.
+    cell_sized = np.bincount(hills.ravel()) <= np.pi * (max_radius_um / work_um) ** 2
+    wanted = np.where(cut, at_border, inside & cell_sized)
     wanted[0] = False
     number = np.where(wanted, int(unseen.max()) + np.cumsum(wanted), 0).astype(np.int32)
     return np.where(unseen > 0, unseen, number[hills])

@@ -123,6 +123,7 @@ def find_cells(
             floor=floor,
             work_um=work_um,
             nucleus_diameter_um=nucleus_diameter_um,
+            max_radius_um=max_radius_um,
             at_border=beyond_border,
             inside=without_nucleus,
         )
