@@ -186,6 +186,7 @@ def rough(plan: Plan, image: _Image, stage: str) -> FieldCost:
     if stage in plan.networks:
         # The network sees every field at one pixel size, so what counts is the area.
         core_s *= (image.pixel_size_um / _ROUGH_PIXEL_SIZE_UM) ** 2
+    if stage == "segment":
         core_s *= len(plan.project.config.channels.cargoes)  # each goes through the network
     content = _bytes_of_field(plan.project.config, stage, pixels, image.n_channels)
     return FieldCost(core_s=core_s, gpu_s=None, disk_bytes=content + files * _BLOCK / 2, files=files)
