@@ -231,7 +231,9 @@ def read_zarr_plane(plane: Plane) -> Pixels:
         raise FieldError(f"{shown(plane.path)}: says that its planes are {array.shape}; copy the plate again")
     with opened(plane.path, "Zarr"):
         files_of(plane.path)
-        opened_array = zarr.open_array(require_metadata(plane.path.parent), mode="r", zarr_format=_zarr_format(plane.path))
+        opened_array = zarr.open_array(
+            require_metadata(plane.path.parent), mode="r", zarr_format=_zarr_format(plane.path)
+        )
         pixels = np.asarray(cast("Any", opened_array)[tuple(slice(None) if at < 0 else at for at in index)])
     is_turned = [at for at in index if at < 0] == [_X, _Y]
     return checked(pixels.T if is_turned else pixels, plane)
