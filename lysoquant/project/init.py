@@ -22,10 +22,11 @@ from lysoquant.config.sheets import WellRow, check_plate_name, read_plates, read
 from lysoquant.config.template import render_config, render_plates, render_wells
 from lysoquant.config.text import did_you_mean, shown
 from lysoquant.convert.params import ConvertParams, PlateSource
-from lysoquant.errors import ConfigError
+from lysoquant.errors import ConfigError, PlateError
+from lysoquant.project.flags import in_flags
 from lysoquant.record import write_text_atomic
 from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
-from lysoquant.vocabulary import PLATE_NAME, ROLES, RawFormat, row_index, split_well, well_order
+from lysoquant.vocabulary import PATTERN_FORMATS, PLATE_NAME, ROLES, RawFormat, row_index, split_well, well_order
 
 if TYPE_CHECKING:
     from lysoquant.io.raw.description import RawPlate
@@ -135,7 +136,11 @@ def initialise(
 
     _check_places(raw, project)
     names = [name.strip() for name in channel_names.split(";")] if channel_names is not None else None
-    plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+    try:
+        plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+    except PlateError as error:
+        raise PlateError(in_flags(str(error))) from error
+    plate = replace(plate, notes=[in_flags(note) for note in plate.notes])
     on_described(plate)
     _check_reader_flags(plate.format, pattern=pattern, channel_names=channel_names)
     name, name_notes = _plate_name(plate.name, plate_name)
@@ -278,10 +283,11 @@ def _check_places(raw: Path, project: Path) -> None:
 
 def _check_reader_flags(format: str, **given: str | None) -> None:
     for name, value in given.items():
-        if value is not None and format != "tiff":
+        if value is not None and format not in PATTERN_FORMATS:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(
-                f"{flag} {shown(value)}: serves format 'tiff' only, and this plate is {format!r}; drop it"
+                f"{flag} {shown(value)}: serves the formats {', '.join(PATTERN_FORMATS)} only, and this plate is "
+                f"{format!r}; drop it"
             )
 
 
@@ -375,7 +381,7 @@ def _field_notes(plate: RawPlate) -> list[str]:
     if not bad:
         return []
     total = sum(len(fields) for fields in plate.wells.values())
-    return [f"WARNING: {len(bad)} of {total} fields can't be used as they are, first {bad[0]}"]
+    return [in_flags(f"WARNING: {len(bad)} of {total} fields can't be used as they are, first {bad[0]}")]
 
 
 def _config(channels: Channels, *, z: ZChoice, timepoint: TimeChoice) -> Config:

@@ -137,7 +137,7 @@ def test_every_plane_is_found_whatever_the_axes(tmp_path: Path, version: str, ax
 def test_pixel_size_by_unit_and_both_levels_of_scale(tmp_path: Path, metadata: Any, size: float | None) -> None:
     plate = raw.describe(write_hcs(tmp_path / "in", **metadata))
     assert plate.pixel_size_um == (None if size is None else pytest.approx(size))
-    assert any("give pixel_size_um in plates.tsv" in note for note in plate.notes) == (size is None)
+    assert any("set pixel_size_um in plates.tsv" in note for note in plate.notes) == (size is None)
 
 
 def test_channels_without_names_are_numbered_and_doubled_ones_told_apart(tmp_path: Path) -> None:

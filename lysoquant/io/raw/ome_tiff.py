@@ -117,7 +117,8 @@ def describe_ome_tiff(source: Source, options: Options) -> Acquisition:
     if not plate.images:
         raise PlateError(
             f"{source.path}: no OME-XML that places an image in a well"
-            f"{f'; the first file that cannot be read: {lost[0]}' if lost else ''}; give a pattern and format tiff"
+            f"{f'; the first file that cannot be read: {lost[0]}' if lost else ''};"
+            " set format in plates.tsv to tiff and pattern in plates.tsv to what finds the well in a name"
         )
     if without:
         plate.notes.append(

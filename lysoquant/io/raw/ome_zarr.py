@@ -516,7 +516,7 @@ def _note(plate: _Plate) -> None:
     if plate.n_without_size:
         plate.notes.append(
             f"{count_of(plate.n_without_size, 'field')} without a usable pixel size (scale and unit of square pixels):"
-            " give pixel_size_um in plates.tsv"
+            " set pixel_size_um in plates.tsv"
         )
 
 

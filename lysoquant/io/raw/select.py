@@ -155,7 +155,7 @@ def _of_channel(label: str, own: Sequence[int], z: ZChoice) -> tuple[int, ...]:
         return stack
     fault = "no projection of the instrument" if z == "projection" else f"no plane {z}"
     raise PlateError(
-        f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` (init: --z) to one of"
+        f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` to one of"
         " the numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
     )
 
@@ -208,7 +208,7 @@ def _fields_at(acquisition: Acquisition, plan: _Plan, time: int, well: str, posi
         except PlateError:
             problem = (
                 f"well {well} field {position.name}: has {_choices(held)} and not what `convert.z` asks for ({plan.z});"
-                " set it to max, sharpest or each"
+                " set `convert.z` to max, sharpest or each"
             )
             yield Field(name=position.name, planes={}, problems=(*problems, problem), timepoint=time)
             return
