@@ -40,6 +40,7 @@ CONTROLS: Final = ("", "negative", "positive")
 """Values of the plate map's ``control`` column; empty for a sample well."""
 
 NgffVersion = Literal["0.4", "0.5"]
+NGFF_VERSIONS: Final[tuple[NgffVersion, ...]] = get_args(NgffVersion)
 
 RawFormat = Literal["imagexpress", "harmony", "cellvoyager", "leica", "zeiss", "nikon", "ome-zarr", "ome-tiff", "tiff"]
 RAW_FORMATS: Final[tuple[RawFormat, ...]] = get_args(RawFormat)

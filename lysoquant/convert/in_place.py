@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 from lysoquant.convert.describe import positions
 from lysoquant.convert.params import ConvertParams
 from lysoquant.io.raw.description import Field, RawPlate
 from lysoquant.io.raw.ome_zarr import InPlace, in_place
+from lysoquant.vocabulary import NGFF_VERSIONS, NgffVersion
+
+_LOOKED_AT: Final = 10
+"""Fields that tell whether a plate's images can be used in place."""
 
 
 def in_place_of(position: Field, described: RawPlate, params: ConvertParams) -> InPlace | str | None:
@@ -18,6 +23,22 @@ def in_place_of(position: Field, described: RawPlate, params: ConvertParams) -> 
         return None
     planes = [plane for channel in described.channels for plane in position.planes[channel].values()]
     return in_place(planes, ngff_version=params.ngff_version, levels=params.pyramid_levels)
+
+
+def suggested_version(described: RawPlate, params: ConvertParams) -> NgffVersion:
+    """The version under which a plate's images are used in place, by the first fields; else that of the settings.
+
+    Parameters
+    ----------
+    described : RawPlate
+        Any plate; it is only looked at further if it is an OME-Zarr plate.
+    """
+    fields = [field for well in described.wells for field in described.wells[well] if not field.problems]
+    for version in NGFF_VERSIONS:
+        as_version = params.model_copy(update={"ngff_version": version})
+        if any(isinstance(in_place_of(field, described, as_version), InPlace) for field in fields[:_LOOKED_AT]):
+            return version
+    return params.ngff_version
 
 
 def link_to(array: Path, folder: Path) -> Path:

@@ -123,8 +123,8 @@ def test_an_ome_zarr_plate_is_used_in_place_and_ends_with_an_honest_refusal(real
     said = lysoquant("init", raw, "--output", project, *roles)
     assert "(OME-Zarr 0.4)" in said
     assert "2.7336 um is outside the tested range" in said
-    config = project / "config/config.yaml"
-    config.write_text(config.read_text().replace('ngff_version: "0.5"', 'ngff_version: "0.4"'))
+    assert 'with convert.ngff_version "0.4" its images are used in place' in said
+    assert '  ngff_version: "0.4"\n' in (project / "config/config.yaml").read_text()
     lysoquant("run", project, "--cores", "2")
     results = project / "results"
     fields = pd.read_parquet(results / "tables/fields.parquet")

@@ -22,6 +22,7 @@ from lysoquant.io import raw
 from lysoquant.io.raw.ome_zarr import read_zarr_plane
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
+from lysoquant.project.init import initialise
 
 VERSIONS = ("0.4", "0.5")
 LENGTHS = {"t": 2, "c": 2, "z": 3, "y": 40, "x": 56}
@@ -381,6 +382,26 @@ def test_images_that_fit_are_used_in_place_with_our_labels_beside(layout: Layout
     convert(layout, ngff_version=ours.ngff_version)
     shutil.rmtree(layout.plate_store("P"))
     assert tree(ours.path) == before
+
+
+def test_init_takes_the_version_of_images_that_can_stay_where_they_are(
+    layout: Layout, ours: PlateStore, tmp_path: Path
+) -> None:
+    made = initialise(raw=layout.project / "in", project=tmp_path / "p", no_nucleus=True)
+    text = (tmp_path / "p/config/config.yaml").read_text()
+    assert made.config.convert.ngff_version == ours.ngff_version
+    reason = f'the raw plate is OME-Zarr {ours.ngff_version}: with convert.ngff_version "0.4" its images are used in'
+    assert (reason in " ".join(text.replace("#", "").split())) == (ours.ngff_version == "0.4")
+    assert any(reason in note for note in made.notes) == (ours.ngff_version == "0.4")
+
+
+def test_init_keeps_the_default_version_for_images_that_are_copied_anyway(tmp_path: Path) -> None:
+    write_hcs(tmp_path / "in", "0.4", axes="czyx")
+    with pytest.raises(PlateError, match="set --z to"):
+        initialise(raw=tmp_path / "in", project=tmp_path / "p", no_nucleus=True)
+    made = initialise(raw=tmp_path / "in", project=tmp_path / "p", no_nucleus=True, z=1)
+    assert made.config.convert.ngff_version == "0.5"
+    assert not [note for note in made.notes if "in place" in note]
 
 
 def test_relative_links_hold_where_the_results_are_a_link_themselves(layout: Layout, ours: PlateStore) -> None:
