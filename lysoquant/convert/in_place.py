@@ -10,7 +10,7 @@ from typing import Final
 from lysoquant.convert.describe import positions
 from lysoquant.convert.params import ConvertParams
 from lysoquant.io.raw.description import Field, RawPlate
-from lysoquant.io.raw.ome_zarr import InPlace, in_place
+from lysoquant.io.raw.zarr_in_place import InPlace, in_place
 from lysoquant.vocabulary import NGFF_VERSIONS, NgffVersion
 
 _LOOKED_AT: Final = 10

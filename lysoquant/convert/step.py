@@ -11,7 +11,7 @@ from pathlib import Path
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
 from lysoquant.convert.in_place import in_place_notes
 from lysoquant.convert.params import ConvertParams, ConvertSettings
-from lysoquant.convert.raw_files import Identities
+from lysoquant.convert.raw_files import Identities, RawFiles
 from lysoquant.convert.well import WellConverter
 from lysoquant.errors import PlateError, StageError
 from lysoquant.io.raw.description import RawPlate
@@ -127,18 +127,18 @@ def run(
     store = _open_store(layout, plate, wells, described, settings.params)
     source = layout.project / settings.source.path
     identities = Identities(layout, plate)
-    converter = WellConverter(
-        layout=layout,
-        plate=plate,
-        described=described,
-        store=store,
-        settings=settings,
-        identities=identities,
-        planned={well: frozenset(raw[well]) for well in wells} if raw is not None else {},
-    )
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
-        with ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
+        with RawFiles(identities) as files, ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
+            converter = WellConverter(
+                layout=layout,
+                plate=plate,
+                described=described,
+                store=store,
+                settings=settings,
+                raw_files=files,
+                planned={well: frozenset(raw[well]) for well in wells} if raw is not None else {},
+            )
             yield from zip(todo, pool.map(converter.convert, todo), strict=True)
 
     return run_batch(

@@ -17,10 +17,10 @@ from lysoquant.convert.describe import positions, relative
 from lysoquant.convert.in_place import in_place_of, link_to
 from lysoquant.convert.judge import judge
 from lysoquant.convert.params import ConvertSettings
-from lysoquant.convert.raw_files import Identities, WellFiles
+from lysoquant.convert.raw_files import RawFiles, WellFiles
 from lysoquant.errors import FieldError, StageError, UnreachedFileError
 from lysoquant.io.raw.description import Field, RawPlate
-from lysoquant.io.raw.ome_zarr import InPlace
+from lysoquant.io.raw.zarr_in_place import InPlace
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import Json, WellOutcome, digest_array, digest_json, failed_field
@@ -49,13 +49,13 @@ class WellConverter:
     described: RawPlate
     store: PlateStore
     settings: ConvertSettings
-    identities: Identities
+    raw_files: RawFiles
     planned: Mapping[str, frozenset[str]]
     """Names of the raw files by well, as they were when the run began; empty where nobody looked."""
 
     def convert(self, well: str) -> WellOutcome:
         """Write a well's images; raises StageError as :func:`lysoquant.convert.step.run`."""
-        files = WellFiles(self.identities)
+        files = WellFiles(self.raw_files)
         outcome = WellOutcome(digest="", counts={"fields": 0, "planes": 0})
         contents, origins = [], []
         for index, position in enumerate(positions(self.described, well)):

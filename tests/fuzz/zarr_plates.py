@@ -91,7 +91,7 @@ def play(scene: Scene, mutation: str, random: Random) -> None:
         _convert_first(scene, raw)
     try:
         well = _mutate(raw, version, mutation, random)
-    except ValueError:
+    except (ValueError, IndexError):  # no JSON, or none with a value
         return
     scene.begin()
     if is_late:

@@ -16,10 +16,10 @@ from lysoquant.convert import raw_files
 from lysoquant.convert.describe import describe_plate
 from lysoquant.convert.params import ConvertParams, ConvertSettings, PlateSource
 from lysoquant.convert.quality import focus_score
+from lysoquant.convert.raw_files import WellFiles
 from lysoquant.convert.stack import lumen_score, max_projection
 from lysoquant.convert.step import run, write_plate
 from lysoquant.errors import FieldError
-from lysoquant.io import raw as raw_io
 from lysoquant.io.store import PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import read_json
@@ -115,16 +115,16 @@ def test_a_stack_is_never_whole_in_memory(
             tifffile.imwrite(layout.project / "raw" / name, noise(number))
     alive: list[int] = []
     most: list[int] = []
-    read_plane = raw_io.read_plane
+    read_plane = WellFiles.plane
 
-    def read(plane: Any) -> np.ndarray:
-        image = read_plane(plane)
+    def read(files: WellFiles, plane: Any) -> np.ndarray:
+        image = read_plane(files, plane)
         alive.append(1)
         most.append(len(alive))
         weakref.finalize(image, alive.pop)
         return image
 
-    monkeypatch.setattr(raw_io, "read_plane", read)
+    monkeypatch.setattr(WellFiles, "plane", read)
     convert(layout, settings_for(z))
     assert (len(most), max(most) <= 2) == (n_read, True)
 

@@ -19,8 +19,8 @@ from lysoquant.files import files_below, open_file, require_file, require_metada
 from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.htd import read_htd
 from lysoquant.io.raw.names import read_folder
-from lysoquant.io.raw.ome_zarr import read_zarr_plane
 from lysoquant.io.raw.pixels import inspect_image
+from lysoquant.io.raw.planes import read_plane
 from lysoquant.io.rois import read_outlines
 from lysoquant.io.store import PlateStore
 from lysoquant.model.weights import read_card
@@ -101,7 +101,7 @@ def test_no_read_waits_for_a_pipe_in_an_array(tmp_path: Path, version: NgffVersi
     with pytest.raises(FieldError, match="B03/0"):
         again.read("b")
     with pytest.raises(FieldError, match=r"a pipe or a device, not a file|the array is gone"):
-        read_zarr_plane(Plane(field.path / "0" / array, (1, -2, -1)))
+        read_plane(Plane(field.path / "0" / array, (1, -2, -1)))
 
 
 def test_an_array_of_files_is_whole(tmp_path: Path) -> None:

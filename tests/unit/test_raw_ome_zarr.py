@@ -19,7 +19,7 @@ from lysoquant.convert.step import run, write_plate
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
 from lysoquant.files import size_and_time
 from lysoquant.io import raw
-from lysoquant.io.raw.ome_zarr import read_zarr_plane
+from lysoquant.io.raw.planes import read_plane
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.project.init import initialise
@@ -194,7 +194,7 @@ def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
     inside.symlink_to(tmp_path / "chunks")
     plane = plate.wells["B02"][0].planes["LAMP1"][1]
     with pytest.raises(FieldError, match="a linked folder, which is not followed"):
-        read_zarr_plane(plane)
+        read_plane(plane)
 
 
 def test_a_codec_that_can_do_more_than_unpack_is_refused(tmp_path: Path) -> None:

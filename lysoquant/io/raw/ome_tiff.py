@@ -20,9 +20,10 @@ from lysoquant.errors import FieldError, PlateError
 from lysoquant.files import open_file
 from lysoquant.io.raw.description import Acquisition, Plane, Position
 from lysoquant.io.raw.names import clean_label, count_of, is_image, plate_format, printable, some, unique_labels
-from lysoquant.io.raw.pixels import in_um, local_name, ome_xml
+from lysoquant.io.raw.pixels import ome_xml
 from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.io.raw.tiff import list_images
+from lysoquant.io.raw.tiff_metadata import in_um, local_name
 from lysoquant.vocabulary import WELL_NAME, row_letters, well_name, well_order
 
 _COMPANIONS: Final = (".companion.ome", ".ome.xml", ".ome")
