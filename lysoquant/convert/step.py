@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,6 +90,7 @@ def run(
     record: Path,
     cores: int = 1,
     raw: Mapping[str, Json] | None = None,
+    described: RawPlate | None = None,
 ) -> Json:
     """Convert the wells of a batch whose raw files or settings changed.
 
@@ -109,6 +111,9 @@ def run(
     raw : mapping of str to dict, optional
         Identity of the raw files by well, as :meth:`Layout.raw_record` keeps it; taken from the files' names, sizes
         and contents where it is not given.
+    described : RawPlate, optional
+        These wells as they were when the raw plate was last looked at (:mod:`lysoquant.convert.planned`); it is
+        described now where they are not given.
 
     Returns
     -------
@@ -123,7 +128,8 @@ def run(
     PlateError
         If the raw plate can't be described.
     """
-    described = describe_plate(layout=layout, settings=settings)
+    look = functools.cache(functools.partial(describe_plate, layout=layout, settings=settings))
+    described = described or look()
     store = _open_store(layout, plate, wells, described, settings.params)
     source = layout.project / settings.source.path
     identities = Identities(layout, plate)
@@ -134,6 +140,7 @@ def run(
                 layout=layout,
                 plate=plate,
                 described=described,
+                look=look,
                 store=store,
                 settings=settings,
                 raw_files=files,

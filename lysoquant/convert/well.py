@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from lysoquant.convert.in_place import in_place_of, link_to
 from lysoquant.convert.judge import judge
 from lysoquant.convert.params import ConvertSettings
 from lysoquant.convert.raw_files import RawFiles, WellFiles
-from lysoquant.errors import FieldError, StageError, UnreachedFileError
+from lysoquant.errors import FieldError, PlateError, StageError, UnreachedFileError
 from lysoquant.io.raw.description import Field, RawPlate
 from lysoquant.io.raw.zarr_in_place import InPlace
 from lysoquant.io.store import FieldStore, PlateStore
@@ -47,6 +46,8 @@ class WellConverter:
     layout: Layout
     plate: str
     described: RawPlate
+    look: Callable[[], RawPlate]
+    """Describes the whole plate now; `described` may be what it was when the run was planned, and the batch only."""
     store: PlateStore
     settings: ConvertSettings
     raw_files: RawFiles
@@ -87,13 +88,18 @@ class WellConverter:
 
     def _require_raw_plate(self, error: FieldError) -> None:
         """Raises StageError where not one file but all are gone: that is no well's fault and must not be recorded."""
-        paths = (path for well in self.described.wells for path in self.described.files(well))
-        if isinstance(error, UnreachedFileError) and not any(map(os.path.exists, paths)):
+        if isinstance(error, UnreachedFileError) and not (_has_files(self.described) or self._is_there()):
             raise StageError(
                 f"plate {self.plate}: its raw files are all gone since the run began, from "
                 f"{self.layout.project / self.settings.source.path}; see that the folder is there and its share "
                 "mounted, then run again: nothing was recorded of the wells that were not done"
             ) from error
+
+    def _is_there(self) -> bool:
+        try:
+            return _has_files(self.look())
+        except PlateError:
+            return False
 
     def _has_lost_files(self, well: str) -> bool:
         """Whether a file was there when the run began and is not now."""
@@ -163,6 +169,10 @@ class WellConverter:
                 "chunk_px": params.chunk_px,
             }
         )
+
+
+def _has_files(described: RawPlate) -> bool:
+    return any(path.exists() for well in described.wells for path in described.files(well))
 
 
 def _origin(position: Field, image: _Image) -> Json:
