@@ -83,6 +83,7 @@ def _looked_at(settings: ConvertSettings) -> Json:
 def _field(each: Mapping[str, Any], base: Path) -> Field:
     return Field(
         name=each["name"],
+        position=each["position"],
         planes={
             channel: {int(number): _plane(plane, base) for number, plane in planes.items()}
             for channel, planes in each["planes"].items()

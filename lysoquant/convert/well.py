@@ -179,6 +179,7 @@ def _origin(position: Field, image: _Image) -> Json:
     """What a field is in the raw plate: position, time point, and the Z planes by channel (0: the instrument's)."""
     return {
         "name": position.name,
+        "position": position.position,
         "timepoint": position.timepoint,
         "z": dict(image.z),
         "reduction": position.reduction,

@@ -79,7 +79,7 @@ def test_the_maximum_projection_is_the_largest_value_of_each_pixel(layout: Layou
         np.testing.assert_array_equal(image, np.max([stacks["A01", channel, z] for z in PLANES], axis=0))
     assert len(record["wells"]["A01"]["read"]) == 9
     assert record["wells"]["A01"]["origins"] == [
-        {"name": "1", "timepoint": 1, "z": in_all([1, 2, 3]), "reduction": "max"}
+        {"name": "1", "position": "1", "timepoint": 1, "z": in_all([1, 2, 3]), "reduction": "max"}
     ]
 
 

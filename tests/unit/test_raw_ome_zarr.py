@@ -362,7 +362,7 @@ def test_images_that_fit_are_used_in_place_with_our_labels_beside(layout: Layout
     assert field.labels == ()
     assert (field.channels, field.shape, field.n_levels) == (("LAMP1", "SEC62"), (40, 56), 2)
     assert math.isclose(field.pixel_size_um, 0.08)
-    assert set(field.attributes) == {"name", "timepoint", "z", "reduction", "status", "reasons"}
+    assert set(field.attributes) == {"name", "position", "timepoint", "z", "reduction", "status", "reasons"}
     for number, channel in enumerate(field.channels):
         np.testing.assert_array_equal(field.read(channel), values("cyx", 1)[number])
         np.testing.assert_array_equal(field.read_level(channel, 1), ours.field("B03", 0).read_level(channel, 1))

@@ -210,7 +210,13 @@ def _fields_at(acquisition: Acquisition, plan: _Plan, time: int, well: str, posi
                 f"well {well} field {position.name}: has {_choices(held)} and not what `convert.z` asks for ({plan.z});"
                 " set `convert.z` to max, sharpest or each"
             )
-            yield Field(name=position.name, planes={}, problems=(*problems, problem), timepoint=time)
+            yield Field(
+                name=position.name,
+                planes={},
+                problems=(*problems, problem),
+                timepoint=time,
+                position=position.name,
+            )
             return
         if len(planes) == 1 and len(plan.planes) > 1:
             planes = [(f" z{min(min(numbers) for numbers in held.values())}", planes[0][1])] if held else planes
@@ -257,6 +263,7 @@ def _field(
         problems=tuple(told),
         timepoint=place.time,
         reduction=_REDUCTIONS.get(plan.z, "plane"),
+        position=position.name,
     )
 
 
