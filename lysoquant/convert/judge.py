@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lysoquant.convert.params import ConvertParams
 from lysoquant.convert.quality import detail_fraction, focus_score, saturated_fraction, signal_to_background
 from lysoquant.record import Json, field_report
 from lysoquant.units import pixel_size_verdict
 from lysoquant.vocabulary import FLAGGED, OK
 
 
-def judge(
-    index: int, planes: npt.NDArray[Any], channels: Sequence[str], pixel_size_um: float, params: ConvertParams
-) -> Json:
+def judge(index: int, planes: npt.NDArray[Any], channels: Sequence[str], pixel_size_um: float) -> Json:
     """Report of a readable field: median focus and largest saturation of its channels, and each channel's numbers.
 
-    Here only what needs no comparison is judged; aggregate judges the numbers.
+    Here only the pixel size is judged, which has no limit to set; aggregate judges the numbers.
     """
     saturated = max(saturated_fraction(plane) for plane in planes)
     found = {
@@ -39,11 +36,6 @@ def judge(
     if scores:
         values["focus_score"] = _rounded(float(np.median(scores)))
     reasons = [reason for reason in (pixel_size_verdict(pixel_size_um),) if reason is not None]
-    if saturated > params.max_saturated_fraction:
-        reasons.append(
-            f"{saturated:.2%} of the pixels of a channel are saturated, expected at most "
-            f"{params.max_saturated_fraction:.2%}; image with less light or exposure"
-        )
     return field_report(index, status=FLAGGED if reasons else OK, reasons=reasons, **values)
 
 

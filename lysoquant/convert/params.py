@@ -27,8 +27,6 @@ class ConvertParams(Params):
     A channel with one plane gives that; a stack without the plane asked for is an error that lists the choices."""
     timepoint: Literal["each"] | Annotated[int, Field(ge=1)] = 1
     """Time point, counted from 1, or each (every time point a field)."""
-    max_saturated_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """A field with a larger share of saturated pixels in any channel is flagged."""
 
 
 class PlateSource(Params):

@@ -123,7 +123,7 @@ class WellConverter:
         return _Image(
             planes=planes,
             pixel_size_um=size,
-            report=judge(index, planes, self.described.channels, size, self.settings.params),
+            report=judge(index, planes, self.described.channels, size),
             z={channel: list(stack) for channel, stack in stacks.items()},
         )
 
