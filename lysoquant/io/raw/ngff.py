@@ -15,17 +15,13 @@ from lysoquant.vocabulary import NgffVersion
 
 GROUP_METADATA: Final[Mapping[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zattrs"}
 
-
 ARRAY_FILE: Final[Mapping[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zarray"}
-
 
 _MAX_METADATA_BYTES: Final = 2**24
 """Longer metadata of one group are damaged: a plate of 1536 wells has about 200 kB."""
 
-
 WRONG: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What metadata of another form than expected raise while they are read."""
-
 
 Json = dict[str, Any]
 

@@ -42,7 +42,6 @@ from lysoquant.vocabulary import NgffVersion, well_order
 _MAX_FIELDS: Final = 10_000
 """More fields in one well are damaged metadata."""
 
-
 _SAME: Final = 1e-3
 """Relative difference under which two pixel sizes are one, written with fewer digits."""
 

@@ -30,7 +30,6 @@ Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 MAX_PLANE_PX: Final = 2**28
 """Largest plane that is read (16,384 x 16,384): a damaged header must not ask for all memory."""
 
-
 _BILEVEL: Final = frozenset({2, 3, 4, 32771})
 """Codes for black and white; pixels of more bits made of them are noise."""
 

@@ -31,7 +31,6 @@ UM_PER_UNIT: Final = {
     "m": 1e6,
 }
 
-
 _MAX_PLANES: Final = 100_000
 """Planes of one file that OME-XML may speak of."""
 

@@ -20,7 +20,6 @@ from lysoquant.io.raw.pixels import MAX_PLANE_PX, Pixels, shown
 
 _PACKERS: Final = ("blosc", "zstd", "zlib", "gzip", "bz2", "lzma", "lz4", "delta", "shuffle", "crc32", "crc32c")
 
-
 _CODECS: Final = frozenset((*_PACKERS, "bytes", "transpose", "sharding_indexed"))
 """Codecs that only pack numbers. Others are refused: Zarr v2 knows one (``pickle``) that runs what a file says."""
 
