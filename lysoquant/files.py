@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
@@ -53,11 +54,21 @@ def files_of(path: Path) -> list[Path]:
     Raises
     ------
     OSError
-        If an array's folder can't be read or holds a linked folder, which is not followed.
+        As :func:`files_below`, for an array.
     """
-    if path.name not in ARRAY_METADATA:
-        return [path]
-    found, folders = [], [os.fspath(path.parent)]
+    return files_below(path.parent) if path.name in ARRAY_METADATA else [path]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and the folders below it.
+
+    Raises
+    ------
+    OSError
+        If a folder can't be read or is a link, which is not followed, or something is no file: Zarr would wait for a
+        pipe without end.
+    """
+    found, folders = [], [os.fspath(folder)]
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
@@ -65,9 +76,25 @@ def files_of(path: Path) -> list[Path]:
                     folders.append(entry.path)
                 elif entry.is_symlink() and entry.is_dir():
                     raise OSError(errno.ELOOP, "a linked folder, which is not followed", entry.path)
-                else:
+                elif entry.is_file():
                     found.append(Path(entry.path))
+                else:
+                    found.append(require_file(Path(entry.path)))
     return sorted(found)
+
+
+def require_metadata(array: Path) -> Path:
+    """The folder of a Zarr array again, whose metadata are files as far as they are there; for Zarr, which opens them.
+
+    Raises
+    ------
+    OSError
+        If one of them is a folder, a pipe or a device.
+    """
+    for name in (*ARRAY_METADATA, ".zattrs"):
+        with suppress(FileNotFoundError):
+            require_file(array / name)
+    return array
 
 
 def size_and_time(path: Path) -> tuple[int, int]:

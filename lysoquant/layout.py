@@ -66,6 +66,10 @@ class Layout:
         """Identity of the raw files of a batch of wells, kept up to date when the DAG is built."""
         return self._gathered / plate / "records" / "raw" / f"{batch}.json"
 
+    def raw_plan(self, plate: str, batch: str) -> Path:
+        """What the raw plate says of a batch of wells, kept beside the raw record, whose digests it must have."""
+        return self._gathered / plate / "records" / "raw" / "plans" / f"{batch}.json"
+
     def well_tables(self, plate: str, well: str) -> Path:
         """Folder of a well's part tables, written by measure."""
         return self.results / plate / "measure" / well

@@ -40,9 +40,12 @@ CONTROLS: Final = ("", "negative", "positive")
 """Values of the plate map's ``control`` column; empty for a sample well."""
 
 NgffVersion = Literal["0.4", "0.5"]
+NGFF_VERSIONS: Final[tuple[NgffVersion, ...]] = get_args(NgffVersion)
 
 RawFormat = Literal["imagexpress", "harmony", "cellvoyager", "leica", "zeiss", "nikon", "ome-zarr", "ome-tiff", "tiff"]
 RAW_FORMATS: Final[tuple[RawFormat, ...]] = get_args(RawFormat)
+PATTERN_FORMATS: Final[tuple[RawFormat, ...]] = ("tiff", "leica", "zeiss", "nikon")
+"""Formats whose wells may be told by a pattern on names, and whose channels by a list of labels."""
 """Formats of raw plates; each has a reader in :mod:`lysoquant.io.raw.formats`."""
 
 PLATE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

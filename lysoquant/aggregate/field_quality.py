@@ -46,12 +46,23 @@ class FieldJudge:
         if dim and all(signal < self.params.min_signal_to_background for signal in signals.values()):
             brightest = max(signals.values())
             return [
+                *self._saturation(field),
                 f"empty field: the best channel has a signal to background of {brightest:.3g}, expected at least "
-                f"{self.params.min_signal_to_background:g} (aggregate.field_quality.min_signal_to_background)"
+                f"{self.params.min_signal_to_background:g} (aggregate.field_quality.min_signal_to_background)",
             ]
         # Cargo may rightly be missing: not all cells express it, and those of controls do not.
         weak = [self._weak(role, signals[role]) for role in dim if role != "cargo"]
-        return [*weak, *self._focus(field, dim), *self._swap(field, dim)]
+        return [*self._saturation(field), *weak, *self._focus(field, dim), *self._swap(field, dim)]
+
+    def _saturation(self, field: Numbers) -> list[str]:
+        share = field.get("saturated_fraction")
+        if share is None or not share > self.params.max_saturated_fraction:
+            return []
+        return [
+            f"{share:.2%} of the pixels of a channel are saturated, expected at most "
+            f"{self.params.max_saturated_fraction:.2%} (aggregate.field_quality.max_saturated_fraction); image with "
+            "less light or exposure"
+        ]
 
     def _weak(self, role: str, signal: float) -> str:
         return (

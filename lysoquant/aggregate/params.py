@@ -41,6 +41,8 @@ class FieldQualityParams(Params):
     """Least focus score of the lysosome channel (`fields.parquet` has it of every field). 0: not judged."""
     min_relative_focus: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Least focus score of the lysosome channel as a share of the plate's median, from 5 fields on. 0: not judged."""
+    max_saturated_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Largest share of saturated pixels in any channel (`fields.parquet` has it of every field). 1: not judged."""
     swap_detail_ratio: Annotated[float, Field(gt=1)] = 2.0
     """A nucleus channel with so many times the fine detail (variance within 2.5 um) of the lysosome channel
     looks swapped."""

@@ -66,9 +66,13 @@ def _pixel_size(context: click.Context, parameter: click.Parameter, value: float
 @click.option(
     "--pattern",
     metavar="REGEX",
-    help="tiff: file names, with groups well (or row and column), field, channel, z, time.",
+    help="tiff, leica, zeiss, nikon: file names, with groups well (or row and column), field, channel, z, time.",
 )
-@click.option("--channel-names", metavar="A;B;C", help="tiff: channel labels in the order of the files' channel axis.")
+@click.option(
+    "--channel-names",
+    metavar="A;B;C",
+    help="tiff, leica, zeiss, nikon: channel labels in the order of the files' channel axis.",
+)
 @click.option(
     "--pixel-size-um",
     type=float,

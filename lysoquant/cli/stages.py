@@ -14,9 +14,10 @@ import click
 from lysoquant.cli.preview import preview_options, show_preview
 from lysoquant.cli.storage import storage_named
 from lysoquant.config import Project, load_project, parse_settings
+from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import InputError
 from lysoquant.project.batches import Plan, choose_wells, plate_rows
-from lysoquant.project.inventory import plan_project, raw_files
+from lysoquant.project.inventory import plan_project, raw_base, raw_files
 from lysoquant.project.pilot import plan_pilot
 from lysoquant.record import Json, running_on
 from lysoquant.vocabulary import BATCH_STAGES
@@ -100,10 +101,23 @@ def run_stage(
         The batch record.
     """
     more: Mapping[str, Any] = {}
+    chosen = parse_settings(stage, settings) if settings else project.settings(stage, plate)
     device = "cpu"
     execution = project.config.execution
-    if stage == "convert":
-        more = {"raw": raw_files(project.layout, plate, batch, wells)}
+    if isinstance(chosen, ConvertSettings):
+        from lysoquant.convert.planned import planned_plate
+
+        more = {
+            "raw": raw_files(project.layout, plate, batch, wells),
+            "described": planned_plate(
+                layout=project.layout,
+                plate=plate,
+                batch=batch,
+                wells=wells,
+                settings=chosen,
+                base=raw_base(project, plate),
+            ),
+        }
     elif stage == "segment" or (stage == "cells" and project.config.cells.method == "cellpose"):
         # Imported here: it needs torch, and only a stage that runs a network does.
         from lysoquant.model.precision import choose_device
@@ -117,7 +131,7 @@ def run_stage(
             layout=project.layout,
             plate=plate,
             wells=wells,
-            settings=parse_settings(stage, settings) if settings else project.settings(stage, plate),
+            settings=chosen,
             record=record,
             cores=cores,
             **more,

@@ -14,6 +14,7 @@ from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.cells.params import METHODS_OF_PIXELS, CellsSettings
 from lysoquant.config.faults import fault_lines
 from lysoquant.config.model import Config, WellsPerJob
+from lysoquant.config.old_names import with_new_names
 from lysoquant.config.sheets import WellRow, read_plates, read_wells
 from lysoquant.config.text import one_of, shown
 from lysoquant.config.yaml_text import MAX_BYTES, Key, parse_yaml
@@ -249,7 +250,7 @@ def _validated(value: object, *, name: str, lines: Mapping[Key, int]) -> Config:
         found = "nothing" if value is None else shown(value)
         raise ConfigError(f"{name}: found {found}, expected a mapping of settings, as `lysoquant init` writes it")
     try:
-        return Config.model_validate_json(json.dumps(value))
+        return Config.model_validate_json(json.dumps(with_new_names(value, name=name)))
     except ValidationError as error:
         raise ConfigError("\n".join(fault_lines(error, model=Config, value=value, name=name, lines=lines))) from None
 

@@ -17,7 +17,7 @@ from lysoquant.config.text import did_you_mean, one_of, shown
 from lysoquant.convert.params import PlateSource
 from lysoquant.errors import ConfigError
 from lysoquant.files import open_file
-from lysoquant.vocabulary import CONTROLS, PLATE_NAME, WELL_NAME
+from lysoquant.vocabulary import CONTROLS, PATTERN_FORMATS, PLATE_NAME, WELL_NAME
 
 PLATE_COLUMNS: Final = tuple(PlateSource.model_fields)
 WELL_COLUMNS: Final = ("plate", "well", "condition", "replicate", "control")
@@ -233,13 +233,13 @@ def _plate_source(sheet: _Sheet, line: int, cells: Mapping[str, str]) -> PlateSo
         fault = error.errors(include_url=False)[0]
         column = str(fault["loc"][0])
         raise sheet.error(line, f"{column} {cells[column]!r}: {fault['msg'].lower()}; correct the cell") from None
-    if source.format != "tiff":
+    if source.format not in PATTERN_FORMATS:
         for column in ("pattern", "channel_names"):
             if cells.get(column):
                 raise sheet.error(
                     line,
                     f"{column} {shown(cells[column])}: expected an empty cell for format {source.format!r}; "
-                    "it serves 'tiff' only",
+                    f"it serves {', '.join(PATTERN_FORMATS)} only",
                 )
     if source.pattern is not None:
         _check_pattern(sheet, line, source.pattern)

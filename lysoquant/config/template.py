@@ -27,10 +27,15 @@ _WIDTH: Final = 116
 EXAMPLE_CHANNELS: Final = Channels(lysosome="lysosome", cargo="cargo", nucleus="nucleus")
 
 
-def render_config(config: Config) -> str:
+def render_config(config: Config, *, reasons: Mapping[str, str] | None = None) -> str:
     """A ``config.yaml`` that loads back to an equal configuration.
 
     Each setting has its meaning and its allowed values in comments above it.
+
+    Parameters
+    ----------
+    reasons : mapping of str to str, optional
+        Why a setting has its value, by its name with dots: a further comment.
     """
     values = config.model_dump(mode="json")
     lines = _comment(_INTRO, indent=0)
@@ -38,6 +43,7 @@ def render_config(config: Config) -> str:
         indent = 2 * (len(setting.key) - 1)
         lines += [""] * (setting.section is not None and indent == 0)
         lines += _comment(_explained(setting), indent=indent)
+        lines += _comment((reasons or {}).get(".".join(setting.key), ""), indent=indent)
         value = "" if setting.section else f" {yaml_scalar(_value(values, setting.key))}"
         lines.append(f"{' ' * indent}{setting.key[-1]}:{value}")
     return "\n".join(lines) + "\n"

@@ -50,6 +50,7 @@ def fields_json(fields: Sequence[Field], *, name_of: Callable[[Path], str]) -> l
     return [
         {
             "name": field.name,
+            "position": field.position,
             "planes": {
                 channel: {
                     str(number): [name_of(plane.path), plane.index, plane.page] for number, plane in planes.items()

@@ -27,8 +27,6 @@ class ConvertParams(Params):
     A channel with one plane gives that; a stack without the plane asked for is an error that lists the choices."""
     timepoint: Literal["each"] | Annotated[int, Field(ge=1)] = 1
     """Time point, counted from 1, or each (every time point a field)."""
-    max_saturated_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """A field with a larger share of saturated pixels in any channel is flagged."""
 
 
 class PlateSource(Params):
@@ -40,13 +38,16 @@ class PlateSource(Params):
     """The raw plate's folder (or one image file), absolute or relative to the project."""
     format: RawFormat
     """imagexpress: MetaXpress export or database folder; harmony: Opera Phenix, Operetta; cellvoyager: Yokogawa CV7000,
-    CV8000; ome-zarr: an OME-Zarr plate; ome-tiff: OME-TIFF whose XML has wells; tiff: by `pattern`."""
+    CV8000; leica, zeiss, nikon: LIF, CZI, ND2 files; ome-zarr: an OME-Zarr plate; ome-tiff: OME-TIFF whose XML has
+    wells; tiff: by `pattern`."""
     pattern: str | None = None
-    """tiff only: regular expression on file names with groups well (or row and column), field, channel, z, time."""
+    """tiff, leica, zeiss, nikon: regular expression on file names with groups well (or row and
+    column), field, channel, z, time."""
     pixel_size_um: Annotated[float, Field(gt=0)] | None = None
     """Pixel size; empty: as the images' own metadata say."""
     channel_names: str | None = None
-    """tiff only: channel labels separated by ";" in the order of the files' channel axis; empty: as the files say."""
+    """tiff, leica, zeiss, nikon: channel labels separated by ";" in the order of the files' channel axis;
+    empty: as the files say."""
 
 
 class ConvertSettings(Params):

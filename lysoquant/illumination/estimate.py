@@ -82,11 +82,13 @@ def estimate_light(grids: Iterable[Grid | None], *, shape: tuple[int, int], name
     InputError
         If there are too few fields, or halves of them give another light.
     """
-    usable = [grid for grid in grids if grid is not None]
+    found = list(grids)
+    usable = [grid for grid in found if grid is not None]
     if len(usable) < MIN_FIELDS:
         raise InputError(
-            f"{name}: {len(usable)} fields are brighter than illumination.dark, expected at least {MIN_FIELDS} to tell "
-            "light from cells; take flat-field images at the microscope and name them in illumination.flat_field"
+            f"{name}: {len(usable)} of {len(found)} positions are brighter than illumination.dark, expected at least "
+            f"{MIN_FIELDS} to tell light from cells; take flat-field images at the microscope and name them in "
+            "illumination.flat_field"
         )
     halves = [_light(usable[start::2], shape) for start in (0, 1)]
     difference = float(np.sqrt(np.mean((halves[0] / halves[1] - 1) ** 2)))

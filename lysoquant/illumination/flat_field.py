@@ -16,6 +16,7 @@ from lysoquant.illumination.params import IlluminationParams
 from lysoquant.io.flat_fields import read_flat_field
 from lysoquant.io.store import PlateStore
 from lysoquant.record import Json, digest_file
+from lysoquant.vocabulary import FAILED
 
 Gain = npt.NDArray[np.float32]
 
@@ -210,11 +211,13 @@ def _read_gain(path: Path, dark: float, digest: str) -> Gain:
 
 
 def shape_of_fields(store: PlateStore, wells: Sequence[str]) -> tuple[int, int] | None:
-    """Size of the plate's fields by the first that can be read."""
+    """Size of the plate's fields by the first that can be read; what stands in for one that failed says nothing."""
     for well in wells:
         for index in range(store.n_fields(well)):
+            field = store.field(well, index)
             try:
-                return store.field(well, index).shape
+                if field.attributes.get("status") != FAILED:
+                    return field.shape
             except FieldError:
                 continue
     return None

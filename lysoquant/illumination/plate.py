@@ -81,14 +81,22 @@ def estimate_plate(
 
 
 def _converted(layout: Layout, plate: str) -> list[FieldStore]:
-    """Readable fields of the wells that convert has done, evenly over the plate."""
+    """Readable fields of the wells that convert has done, one a position, evenly over the plate.
+
+    Z planes and time points of a position show the same cells: as fields of their own they would agree on a light that
+    is none. Of several the middle one is taken.
+    """
     store = PlateStore.open(layout.plate_store(plate))
     found = []
     for well in store.wells:
         record = read_json(layout.well_record(plate, "convert", well)) or {}
+        origins = dict(enumerate(record.get("origins", ())))
+        of_position: dict[str, list[int]] = {}
         for report in record.get("fields", ()):
             if report["status"] != FAILED:
-                found.append(store.field(well, report["field"]))
+                index = report["field"]
+                of_position.setdefault(origins.get(index, {}).get("position") or f"field {index}", []).append(index)
+        found += [store.field(well, same[len(same) // 2]) for same in of_position.values()]
     step = -(-len(found) // _MOST_FIELDS) or 1
     return [field for field in found[::step] if _is_readable(field)]
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from lysoquant.errors import FieldError
 from lysoquant.files import open_file
-from lysoquant.io.raw.pixels import description_xml
+from lysoquant.io.raw.tiff_metadata import description_xml
 
 MAX_ROI_BYTES: Final = 16 * 2**20
 """An outline of 65,535 corners, the most that ImageJ writes, takes under 1 MiB."""

@@ -16,6 +16,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
@@ -27,7 +28,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
-from lysoquant.files import open_file
+from lysoquant.files import files_below, open_file, require_metadata
 from lysoquant.io.pyramid import image_pyramid, label_pyramid
 from lysoquant.record import Json, write_text_atomic
 from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, split_well, well_order
@@ -458,7 +459,8 @@ class FieldStore:
 
     def _array(self, path: str) -> zarr.Array[Any]:
         try:
-            return zarr.open_array(self.path / path, mode="r", zarr_format=_zarr_format(self.ngff_version))
+            folder = require_metadata(self.path / path)
+            return zarr.open_array(folder, mode="r", zarr_format=_zarr_format(self.ngff_version))
         except _DAMAGE as error:
             _pass_on_faults_of_the_machine(error)
             raise DamagedFieldError(
@@ -467,8 +469,8 @@ class FieldStore:
 
     def _pixels(self, path: str, *index: int) -> npt.NDArray[Any]:
         array = self._array(path)
-        self._check_files(path, index)
         try:
+            self._check_files(path, index)
             return np.asarray(array[index if index else ...])
         except _DAMAGE as error:
             _pass_on_faults_of_the_machine(error)
@@ -483,14 +485,18 @@ class FieldStore:
         attributes = _attributes(self.path / group, self.ngff_version)
         if "multiscales" not in _ome(attributes, self.ngff_version):
             raise DamagedFieldError(f"field {self.name}: {self.path / group} was not written to its end; {self.remedy}")
-        # Images that others made have no list.
         own = attributes.get(_OWN)
-        listed = own.get(_FILES, {}) if isinstance(own, dict) else {}
+        listed = own.get(_FILES) if isinstance(own, dict) else None
+        if not isinstance(listed, dict):  # an image that others made
+            files_below(self.path / path)
+            return
         # How another's array names its chunks is its own affair: all of a level must be there.
         is_linked = isinstance(own, dict) and own.get(_LINKED) is True
-        parts = [level, *([] if is_linked else self._chunk_prefix(index)), ""]
+        parts = [level, *([] if is_linked else self._chunk_prefix(index))]
+        with suppress(FileNotFoundError):  # a plane of zeros
+            files_below((self.path / group).joinpath(*parts))
         for name, size in listed.items():
-            if not name.startswith("/".join(parts)):
+            if not name.startswith("/".join([*parts, ""])):
                 continue
             file = self.path / group / name
             there = file.stat().st_size if file.is_file() else None

@@ -22,10 +22,11 @@ from lysoquant.config.sheets import WellRow, check_plate_name, read_plates, read
 from lysoquant.config.template import render_config, render_plates, render_wells
 from lysoquant.config.text import did_you_mean, shown
 from lysoquant.convert.params import ConvertParams, PlateSource
-from lysoquant.errors import ConfigError
+from lysoquant.errors import ConfigError, PlateError
+from lysoquant.project.flags import in_flags
 from lysoquant.record import write_text_atomic
 from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
-from lysoquant.vocabulary import PLATE_NAME, ROLES, RawFormat, row_index, split_well, well_order
+from lysoquant.vocabulary import PATTERN_FORMATS, PLATE_NAME, ROLES, RawFormat, row_index, split_well, well_order
 
 if TYPE_CHECKING:
     from lysoquant.io.raw.description import RawPlate
@@ -135,7 +136,11 @@ def initialise(
 
     _check_places(raw, project)
     names = [name.strip() for name in channel_names.split(";")] if channel_names is not None else None
-    plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+    try:
+        plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+    except PlateError as error:
+        raise PlateError(in_flags(str(error))) from error
+    plate = replace(plate, notes=[in_flags(note) for note in plate.notes])
     on_described(plate)
     _check_reader_flags(plate.format, pattern=pattern, channel_names=channel_names)
     name, name_notes = _plate_name(plate.name, plate_name)
@@ -149,7 +154,7 @@ def initialise(
     )
     size, size_notes = _pixel_size(plate.pixel_size_um, pixel_size_um)
     rows, map_notes = _wells(plate, name, plate_map)
-    config = _config(channels, z=z, timepoint=timepoint)
+    config, version_notes = _config(channels, plate, z=z, timepoint=timepoint)
     source = _source(
         plate=name,
         path=_raw_path(raw, project),
@@ -158,8 +163,8 @@ def initialise(
         pixel_size_um=pixel_size_um,
         channel_names=";".join(names) if names is not None else None,
     )
-    written = _write(project, config=config, source=source, rows=rows)
-    notes = [*plate.notes, *_field_notes(plate), *name_notes, *size_notes, *map_notes]
+    written = _write(project, config=config, source=source, rows=rows, reasons=version_notes)
+    notes = [*plate.notes, *_field_notes(plate), *name_notes, *size_notes, *map_notes, *version_notes.values()]
     if channels.nucleus is None:
         notes.append("no nucleus channel: cells.method is 'field', so each field counts as one cell")
     return Initialised(
@@ -278,10 +283,11 @@ def _check_places(raw: Path, project: Path) -> None:
 
 def _check_reader_flags(format: str, **given: str | None) -> None:
     for name, value in given.items():
-        if value is not None and format != "tiff":
+        if value is not None and format not in PATTERN_FORMATS:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(
-                f"{flag} {shown(value)}: serves format 'tiff' only, and this plate is {format!r}; drop it"
+                f"{flag} {shown(value)}: serves the formats {', '.join(PATTERN_FORMATS)} only, and this plate is "
+                f"{format!r}; drop it"
             )
 
 
@@ -375,14 +381,27 @@ def _field_notes(plate: RawPlate) -> list[str]:
     if not bad:
         return []
     total = sum(len(fields) for fields in plate.wells.values())
-    return [f"WARNING: {len(bad)} of {total} fields can't be used as they are, first {bad[0]}"]
+    return [in_flags(f"WARNING: {len(bad)} of {total} fields can't be used as they are, first {bad[0]}")]
 
 
-def _config(channels: Channels, *, z: ZChoice, timepoint: TimeChoice) -> Config:
+def _config(
+    channels: Channels, plate: RawPlate, *, z: ZChoice, timepoint: TimeChoice
+) -> tuple[Config, Mapping[str, str]]:
+    """The configuration, and why settings have another value than their default."""
+    from lysoquant.convert.in_place import suggested_version
+
     cells = CellsParams(method="watershed" if channels.nucleus is not None else "field")
     convert = ConvertParams(z=z, timepoint=timepoint)
+    version = suggested_version(plate, convert)
+    reasons = {}
+    if version != convert.ngff_version:
+        reasons["convert.ngff_version"] = (
+            f'the raw plate is OME-Zarr {version}: with convert.ngff_version "{version}" its images are used in place, '
+            f'with "{convert.ngff_version}" they would be copied'
+        )
+        convert = convert.model_copy(update={"ngff_version": version})
     try:
-        return Config(channels=channels, cells=cells, convert=convert)
+        return Config(channels=channels, cells=cells, convert=convert), reasons
     except ValidationError as error:
         raise ConfigError("\n".join(fault_lines(error, model=Config, value={}, name="channel names"))) from None
 
@@ -406,14 +425,21 @@ def _raw_path(raw: Path, project: Path) -> str:
     return path.as_posix()
 
 
-def _write(project: Path, *, config: Config, source: PlateSource, rows: tuple[WellRow, ...]) -> tuple[Path, ...]:
+def _write(
+    project: Path,
+    *,
+    config: Config,
+    source: PlateSource,
+    rows: tuple[WellRow, ...],
+    reasons: Mapping[str, str],
+) -> tuple[Path, ...]:
     """Write the three files into a new folder, read them back, and only then move them into place."""
     target = project / CONFIG_PATH.parent
     made = [folder for folder in (project, *project.parents) if not folder.exists()]
     project.mkdir(parents=True, exist_ok=True)
     draft = project / f".config.{os.getpid()}.part"
     try:
-        write_text_atomic(draft / "config.yaml", render_config(config))
+        write_text_atomic(draft / "config.yaml", render_config(config, reasons=reasons))
         write_text_atomic(draft / "plates.tsv", render_plates([source]))
         write_text_atomic(draft / "wells.tsv", render_wells(rows))
         _check_draft(draft, project, config=config, source=source, rows=rows)

@@ -187,7 +187,7 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
     ConfigError
         If it lacks a channel that the configuration gives a role.
     """
-    layout, names = project.layout, _Names(_base(project, plate))
+    layout, names = project.layout, _Names(raw_base(project, plate))
     description = _describe(project, plate)
     _require_channels(project, plate, description)
     memory = _Memory(layout, plate, names)
@@ -198,11 +198,11 @@ def look_at_plate(project: Project, plate: str) -> PlateLook:
             wells_of.setdefault(path, []).append(well)
     token_of = {path: memory.identify(wells, path) for path, wells in wells_of.items()}
     tokens = {well: {names[path]: token_of[path] for path in paths} for well, paths in files.items()}
-    size = project.config.execution.wells_per_job.convert
-    records = {
-        layout.raw_record(plate, batch.name): _raw_record(description, names, batch.wells, tokens)
-        for batch in cut_batches(description.wells, wells_per_job=size)
-    }
+    records: dict[Path, Json] = {}
+    for batch in cut_batches(description.wells, wells_per_job=project.config.execution.wells_per_job.convert):
+        plan = _plan(project, plate, description, batch.wells)
+        records[layout.raw_plan(plate, batch.name)] = plan
+        records[layout.raw_record(plate, batch.name)] = _raw_record(description, plan, batch.wells, tokens)
     inventory = PlateInventory(
         n_fields={well: len(fields) for well, fields in description.wells.items()},
         n_files=len(memory.seen),
@@ -283,7 +283,9 @@ def prune(plan: Plan) -> list[Path]:
             for batch in plan.batches(stage, plate):
                 wanted.add(layout.batch_record(plate, stage, batch.name))
                 folders.add(layout.batch_record(plate, stage, batch.name).parent)
-        wanted |= {layout.raw_record(plate, batch.name) for batch in plan.batches("convert", plate)}
+        for batch in plan.batches("convert", plate):
+            wanted |= {layout.raw_record(plate, batch.name), layout.raw_plan(plate, batch.name)}
+            folders.add(layout.raw_plan(plate, batch.name).parent)
         for stale in sorted(path for folder in folders for path in folder.glob("*.json") if path not in wanted):
             stale.unlink()
             removed.append(stale)
@@ -357,7 +359,7 @@ def _describe(project: Project, plate: str) -> RawPlate:
     return describe_plate(layout=project.layout, settings=settings)
 
 
-def _base(project: Project, plate: str) -> Path:
+def raw_base(project: Project, plate: str) -> Path:
     """The folder to which the names of raw files are relative."""
     path = project.raw_path(plate)
     return path.parent if path.is_file() else path
@@ -448,8 +450,15 @@ class _Memory:
         return found[0] if len(found) == 1 else None
 
 
+def _plan(project: Project, plate: str, description: RawPlate, wells: Sequence[str]) -> Json:
+    from lysoquant.convert.planned import planned_json
+
+    settings = ConvertSettings.model_validate(project.settings("convert", plate))
+    return planned_json(description, wells, settings, base=raw_base(project, plate))
+
+
 def _raw_record(
-    description: RawPlate, names: _Names, wells: Sequence[str], tokens: Mapping[str, Mapping[str, str]]
+    description: RawPlate, plan: Json, wells: Sequence[str], tokens: Mapping[str, Mapping[str, str]]
 ) -> Json:
     """The tracked record: files with tokens, and which file is which channel of which field."""
     return {
@@ -457,14 +466,8 @@ def _raw_record(
         "pixel_size_um": description.pixel_size_um,
         "wells": {well: dict(tokens[well]) for well in wells},
         "n_fields": {well: len(description.wells[well]) for well in wells},
-        "fields_digest": {well: _fields_digest(description, names, well) for well in wells},
+        "fields_digest": {well: digest_json(plan["wells"][well]) for well in wells},
     }
-
-
-def _fields_digest(description: RawPlate, names: _Names, well: str) -> str:
-    from lysoquant.convert.describe import fields_json
-
-    return digest_json(fields_json(description.wells[well], name_of=names.__getitem__))
 
 
 def _raw_records(layout: Layout, plate: str) -> list[Json]:

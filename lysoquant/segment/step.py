@@ -32,7 +32,7 @@ from lysoquant.record import (
     require_wells,
     run_batch,
 )
-from lysoquant.segment.crops import CellCrop, cell_crops
+from lysoquant.segment.crops import CellCrop, cell_crops, require_reasonable
 from lysoquant.segment.instances import Instances, classify_too, split_objects, to_field
 from lysoquant.segment.params import SegmentParams, SegmentSettings
 from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
@@ -214,12 +214,14 @@ class _Segmenter:
                 raise DamagedFieldError(
                     f"field {store.name}: its planes and cells are of sizes {sorted(shapes)}; {store.remedy}"
                 )
+            crops = list(cell_crops(cells))
+            require_reasonable(crops, pixel_size_um=position.pixel_size_um)
         except FieldError as error:
             position.report = self._failed(position.well, position.index, error)
             return
         if all(plane.min() == plane.max() for plane in (cargoes[0], lysosome)):
             return  # an image of one value, such as the zeros of a dead camera, holds nothing to find
-        for crop in cell_crops(cells):
+        for crop in crops:
             for cargo in cargoes:
                 image = network_input(
                     cargo[crop.box],

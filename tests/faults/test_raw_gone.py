@@ -17,6 +17,7 @@ from tiny_project import ROOT
 
 from lysoquant.cli.main import invoke
 from lysoquant.config import load_project
+from lysoquant.convert import planned as plans
 from lysoquant.convert import step as convert
 from lysoquant.io.raw import RawPlate
 from lysoquant.project.inventory import plan_project
@@ -44,17 +45,17 @@ def away(path: Path) -> Iterator[None]:
 
 @contextmanager
 def gone_once_described(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A file or folder goes after convert listed the raw plate and before it reads."""
-    look = convert.describe_plate
+    """A file or folder goes after convert has its list of raw files and before it reads."""
+    look = plans.planned_plate
     with ExitStack() as stack, monkeypatch.context() as patch:
 
-        def look_then_lose(**given: Any) -> RawPlate:
+        def look_then_lose(**given: Any) -> RawPlate | None:
             found = look(**given)
-            # Planning has looked by another name of the function.
+            assert found is not None
             stack.enter_context(away(path))
             return found
 
-        patch.setattr(convert, "describe_plate", look_then_lose)
+        patch.setattr(plans, "planned_plate", look_then_lose)
         yield
 
 

@@ -203,8 +203,9 @@ def case_names(group: str, count: int) -> list[str]:
 
 def groups() -> Mapping[str, Group]:
     from groups import GROUPS
+    from zarr_plates import IN_PLACE
 
-    return GROUPS
+    return {**GROUPS, **IN_PLACE}
 
 
 def in_child(work: Callable[[int], None], *, seconds: float) -> int:

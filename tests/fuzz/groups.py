@@ -280,10 +280,10 @@ def play_htd(scene: Scene, mutation: str, random: Random) -> None:
     is_same = places[0].is_file() and not places[0].is_symlink() and places[0].read_bytes() == before
     scene.allowed.append(scene.project)
     scene.begin()
-    _init_and_convert(scene, raw, mentions=("P.HTD", ".HTD", "raw", "channel"), is_same=is_same)
+    init_and_convert(scene, raw, mentions=("P.HTD", ".HTD", "raw", "channel"), is_same=is_same)
 
 
-def _init_and_convert(
+def init_and_convert(
     scene: Scene, raw: Path, *, mentions: Sequence[str], more: Sequence[str] = (), is_same: bool = False
 ) -> None:
     if scene.call("init", raw, "--output", scene.project, *more, mentions=mentions):
@@ -394,7 +394,7 @@ def play_names(scene: Scene, mutation: str, random: Random) -> None:
     raw, flags = _NAMES[mutation](scene, random)
     scene.allowed.append(scene.project)
     scene.begin()
-    _init_and_convert(scene, raw, mentions=(), more=flags)
+    init_and_convert(scene, raw, mentions=(), more=flags)
     if scene.outcome == HARMLESS and mutation == "channel names" and random.random() < 0.25:
         shutil.copytree(scene.base / "project" / "models", scene.project / "models")
         config = scene.project / "config" / "config.yaml"
@@ -797,16 +797,14 @@ def _json_value(path: Path, random: Random) -> None:
     path.write_text(json.dumps(value))
 
 
-_ENDLESS: Final = ("a pipe", "a link to zeros")
-"""Not among results: they are the project's own, and zarr waits for a pipe."""
-_JSON: Final[Mapping[str, Change]] = {
+JSON_AND_BYTES: Final[Mapping[str, Change]] = {
     "json value": _json_value,
     "json value again": _json_value,
     "json deep": of_bytes(lambda data, random: b'{"a":' * 100_000),
     "json number": of_bytes(lambda data, random: b'{"node_type": "group", "zarr_format": 1e999, "x": NaN}'),
     "json huge number": of_bytes(lambda data, random: b'{"zarr_format": ' + b"9" * 5000 + b"}"),
     **BYTES,
-    **{name: change for name, change in PLACES.items() if name not in _ENDLESS},
+    **PLACES,
 }
 
 
@@ -824,7 +822,7 @@ def play_stores(scene: Scene, mutation: str, random: Random) -> None:
     if random.random() < 0.3:
         chosen = random.choice(records)
     try:
-        _JSON[mutation](chosen, random)
+        JSON_AND_BYTES[mutation](chosen, random)
     except ValueError:
         return
     stage = random.choice(BATCH_STAGES[1:])
@@ -928,7 +926,7 @@ _STACK: Final[Mapping[str, Change]] = {
 }
 
 
-_ZARR: Final[Mapping[str, Change]] = {f"zarr {name}": change for name, change in _JSON.items()}
+_ZARR: Final[Mapping[str, Change]] = {f"zarr {name}": change for name, change in JSON_AND_BYTES.items()}
 
 
 def play_zarr(scene: Scene, mutation: str, random: Random) -> None:
@@ -1149,7 +1147,7 @@ GROUPS: Final[Mapping[str, Group]] = {
     "sheets": Group(tuple(_SHEET), play_sheets),
     "plate map": Group(tuple(_SHEET), play_plate_map),
     "config": Group(tuple(_CONFIG), play_config),
-    "stores": Group(tuple(_JSON), play_stores),
+    "stores": Group(tuple(JSON_AND_BYTES), play_stores),
     "annotated": Group((*_ROIS, *_ZARR, *_STACK), play_annotated),
     "models": Group((*_SAFETENSORS, *_HDF5), play_models),
 }

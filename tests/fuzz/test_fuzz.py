@@ -32,6 +32,7 @@ SHARES = {
     "stores": 25,
     "annotated": 75,
     "models": 60,
+    "in place": 60,
 }
 """Mutations of each group."""
 
@@ -46,6 +47,7 @@ FAULTS = {
     "stores": "seeded mutations of OME-Zarr metadata, chunks and records",
     "annotated": "seeded mutations of outlined images and ROI zips",
     "models": "seeded mutations of model files",
+    "in place": "seeded mutations of an OME-Zarr plate used in place, before init or after convert",
 }
 
 EXPECTED = {

@@ -51,6 +51,14 @@ def test_imagexpress_3434_ends_with_tables_and_an_honest_refusal(plate_3434: tup
     assert "1.3672 um is outside" in report
 
 
+def test_the_light_of_a_plate_of_four_positions_is_not_guessed(plate_3434: tuple[Path, str]) -> None:
+    results, _ = plate_3434
+    done = subprocess.run([LYSOQUANT, "illumination", results.parent], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "channel 'DAPI': 4 of 4 positions are brighter than illumination.dark, expected at least 16" in done.stderr
+    assert not (results.parent / "flat").exists()
+
+
 def test_hela_lysosomes_become_a_one_well_plate_with_its_pixel_size_in_doubt(real_data: Path, tmp_path: Path) -> None:
     project = tmp_path / "hela"
     image = real_data / "hela_lysosomes" / "xyc_16bit__hela-cells.tif"
@@ -123,8 +131,8 @@ def test_an_ome_zarr_plate_is_used_in_place_and_ends_with_an_honest_refusal(real
     said = lysoquant("init", raw, "--output", project, *roles)
     assert "(OME-Zarr 0.4)" in said
     assert "2.7336 um is outside the tested range" in said
-    config = project / "config/config.yaml"
-    config.write_text(config.read_text().replace('ngff_version: "0.5"', 'ngff_version: "0.4"'))
+    assert 'with convert.ngff_version "0.4" its images are used in place' in said
+    assert '  ngff_version: "0.4"\n' in (project / "config/config.yaml").read_text()
     lysoquant("run", project, "--cores", "2")
     results = project / "results"
     fields = pd.read_parquet(results / "tables/fields.parquet")

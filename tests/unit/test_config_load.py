@@ -51,6 +51,30 @@ def test_a_short_file_has_every_default(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "rest", ["", "aggregate: {confidence: 0.9}\n", "aggregate: {field_quality: {min_focus_score: 1}}\n"]
+)
+def test_a_setting_is_taken_by_its_old_name(tmp_path: Path, rest: str) -> None:
+    config = load_config(written(tmp_path, CHANNELS + "convert: {z: max, max_saturated_fraction: 0.25}\n" + rest))
+    assert config.aggregate.field_quality.max_saturated_fraction == 0.25
+    assert config.convert.z == "max"
+    plain = load_config(written(tmp_path, CHANNELS + "convert: {z: max}\n" + rest))
+    assert config.convert == plain.convert
+    assert config.aggregate.confidence == plain.aggregate.confidence
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aggregate: {field_quality: {max_saturated_fraction: 1}}", "is called aggregate.field_quality.max_saturated_"),
+        ("aggregate: 7", "aggregate: found 7"),
+        ("aggregate: {field_quality: []}", "aggregate.field_quality: found []"),
+    ],
+)
+def test_an_old_name_beside_the_new_one_or_a_wrong_section_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(tmp_path, CHANNELS + "convert: {max_saturated_fraction: 0.25}\n" + text)
+
+
 def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
     text = "\ufeff" + CHANNELS.replace("\n", "\r\n") + "results: x\r\n"
     assert load_config(written(tmp_path, text)).results == "x"

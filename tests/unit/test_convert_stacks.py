@@ -12,9 +12,11 @@ import pytest
 import tifffile
 from pydantic import ValidationError
 
-from lysoquant.convert import step
+from lysoquant.convert import raw_files
+from lysoquant.convert.describe import describe_plate
 from lysoquant.convert.params import ConvertParams, ConvertSettings, PlateSource
 from lysoquant.convert.quality import focus_score
+from lysoquant.convert.raw_files import WellFiles
 from lysoquant.convert.stack import lumen_score, max_projection
 from lysoquant.convert.step import run, write_plate
 from lysoquant.errors import FieldError
@@ -77,7 +79,7 @@ def test_the_maximum_projection_is_the_largest_value_of_each_pixel(layout: Layou
         np.testing.assert_array_equal(image, np.max([stacks["A01", channel, z] for z in PLANES], axis=0))
     assert len(record["wells"]["A01"]["read"]) == 9
     assert record["wells"]["A01"]["origins"] == [
-        {"name": "1", "timepoint": 1, "z": in_all([1, 2, 3]), "reduction": "max"}
+        {"name": "1", "position": "1", "timepoint": 1, "z": in_all([1, 2, 3]), "reduction": "max"}
     ]
 
 
@@ -113,16 +115,16 @@ def test_a_stack_is_never_whole_in_memory(
             tifffile.imwrite(layout.project / "raw" / name, noise(number))
     alive: list[int] = []
     most: list[int] = []
-    read_plane = step.raw_io.read_plane
+    read_plane = WellFiles.plane
 
-    def read(plane: Any) -> np.ndarray:
-        image = read_plane(plane)
+    def read(files: WellFiles, plane: Any) -> np.ndarray:
+        image = read_plane(files, plane)
         alive.append(1)
         most.append(len(alive))
         weakref.finalize(image, alive.pop)
         return image
 
-    monkeypatch.setattr(step.raw_io, "read_plane", read)
+    monkeypatch.setattr(WellFiles, "plane", read)
     convert(layout, settings_for(z))
     assert (len(most), max(most) <= 2) == (n_read, True)
 
@@ -166,8 +168,8 @@ def test_the_choice_of_planes_is_part_of_the_key(layout: Layout, stacks: Any) ->
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are hashed."""
     found: list[str] = []
-    digest = step.digest_image_file
-    monkeypatch.setattr(step, "digest_image_file", lambda path: (found.append(path.name), digest(path))[1])
+    digest = raw_files.digest_image_file
+    monkeypatch.setattr(raw_files, "digest_image_file", lambda path: (found.append(path.name), digest(path))[1])
     return found
 
 
@@ -177,14 +179,14 @@ def shared_plate(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> ConvertSett
     raw.mkdir()
     tifffile.imwrite(raw / "all.tif", np.stack([noise(n) for n in range(3)]), metadata=None, photometric="minisblack")
     settings = settings_for(1, pattern=None)
-    described = step.describe_plate(
+    described = describe_plate(
         layout=layout,
         settings=settings.model_copy(update={"source": settings.source.model_copy(update={"channel_names": "a;b;c"})}),
     )
     (field,) = described.wells["A01"]
     wells = {f"A0{n + 1}": (dataclasses.replace(field, planes={"lyso": field.planes["abc"[n]]}),) for n in range(3)}
     plate = dataclasses.replace(described, channels=("lyso",), wells=wells)
-    monkeypatch.setattr(step, "describe_plate", lambda **_: plate)
+    monkeypatch.setattr("lysoquant.convert.step.describe_plate", lambda **_: plate)
     return settings
 
 

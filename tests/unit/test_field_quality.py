@@ -13,9 +13,8 @@ from scipy import ndimage
 
 from lysoquant.aggregate.field_quality import MIN_FIELDS, field_judge, judged
 from lysoquant.aggregate.params import AggregateParams, AggregateSettings, FieldQualityParams
-from lysoquant.convert.params import ConvertParams
+from lysoquant.convert.judge import judge
 from lysoquant.convert.quality import detail_fraction, signal_to_background
-from lysoquant.convert.step import _judge
 from lysoquant.simulate.plate import CHANNELS, PlateSettings, plate_wells, simulate_field
 
 PX = 0.1
@@ -39,7 +38,7 @@ def table(fields: list[Planes]) -> pa.Table:
     """What measure hands to aggregate of convert's reports."""
     rows = []
     for index, planes in enumerate(fields):
-        report = _judge(index, planes, CHANNELS, PX, ConvertParams())
+        report = judge(index, planes, CHANNELS, PX)
         numbers = {name: value for name, value in report.items() if isinstance(value, float)}
         rows.append({"field": index, "status": report["status"], "reason": "; ".join(report["reasons"]), **numbers})
     names = dict.fromkeys(name for row in rows for name in row)
@@ -81,7 +80,7 @@ def saturated(planes: Planes) -> Planes:
         (empty, ["empty field", "expected at least 3 (aggregate.field_quality.min_signal_to_background)"]),
         (np.zeros_like, ["empty field: the best channel has a signal to background of 0,"]),
         (dim_lysosomes, ["lysosome channel 'lysosome' has a signal to background", "expected at least 3"]),
-        (saturated, ["of the pixels of a channel are saturated"]),
+        (saturated, ["% of the pixels of a channel are saturated", "1.00% (aggregate.field_quality.max_saturated"]),
         (lambda planes: planes[[1, 0, 2]], ["channels swapped?", "(aggregate.field_quality.swap_detail_ratio)"]),
     ],
 )
@@ -105,6 +104,7 @@ def test_limits_can_be_set(plate: list[Planes]) -> None:
     fields = [blurred(plate[0]), empty(plate[1]), plate[2][[1, 0, 2]], *plate[3:], *plate[3:]]
     off = settings(min_signal_to_background=0, min_relative_focus=0, swap_detail_ratio=100)
     assert verdicts(fields, off) == [("ok", "")] * len(fields)
+    assert verdicts([saturated(plate[0]), *plate[1:]], settings(max_saturated_fraction=0.5))[0] == ("ok", "")
     strict = verdicts(plate, settings(min_focus_score=10))
     assert all("expected at least 10 (aggregate.field_quality.min_focus_score)" in reason for _, reason in strict)
 

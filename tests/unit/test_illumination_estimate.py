@@ -65,7 +65,9 @@ def test_the_light_is_right_to_a_few_percent(kind: str, seed: int) -> None:
 
 
 def test_too_few_fields_are_said() -> None:
-    with pytest.raises(InputError, match=f"plate P: {MIN_FIELDS - 1} fields are brighter .* at least {MIN_FIELDS}"):
+    with pytest.raises(
+        InputError, match=f"plate P: {MIN_FIELDS - 1} of {MIN_FIELDS - 1} positions are .* at least {MIN_FIELDS}"
+    ):
         estimated("nucleus", MIN_FIELDS - 1, seed=1)
     assert brightness(np.full((N, N), DARK, np.uint16), dark=DARK) is None
 
@@ -113,6 +115,18 @@ def test_an_estimate_is_frozen_in_files_that_correct_the_plate(plate: Layout) ->
         estimate_plate(layout=plate, plate="P", params=params, replace=False)
     estimate_plate(layout=plate, plate="P", params=params, replace=True)
     assert {path: path.read_bytes() for path in plate.project.glob("flat/P/*")} == before
+
+
+def test_planes_and_time_points_of_a_position_count_as_one_field(plate: Layout) -> None:
+    params = IlluminationParams(flat_field="flat/{plate}/{channel}.tif", dark=DARK)
+    for well in ("A01", "A02"):
+        path = plate.well_record("P", "convert", well)
+        record = read_json(path) or {}
+        origins = [{"name": f"s{n // 2} z{n % 2}", "position": f"s{n // 2}"} for n in range(len(record["fields"]))]
+        write_json(path, record | {"origins": origins})
+    # 16 readable fields in 9 positions.
+    with pytest.raises(InputError, match="9 of 9 positions are brighter"):
+        estimate_plate(layout=plate, plate="P", params=params, replace=False)
 
 
 def test_channels_need_a_file_each_and_a_plate_its_fields(plate: Layout) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 
 import lysoquant.io.raw
@@ -14,6 +17,7 @@ from lysoquant.cli.init import init
 from lysoquant.config import load_project
 from lysoquant.errors import ConfigError
 from lysoquant.io.raw.description import Field, Plane, RawPlate
+from lysoquant.project.flags import FLAGS
 from lysoquant.project.init import Initialised, initialise, settle_roles
 
 LABELS = ("DAPI", "LAMP1-GFP", "SEC62 HA")
@@ -301,8 +305,57 @@ def test_a_write_that_fails_leaves_nothing(
 
 
 def test_reader_flags_of_another_format_are_refused(begin: Callable[..., Initialised]) -> None:
-    with pytest.raises(ConfigError, match="--channel-names 'a;b': serves format 'tiff' only"):
+    with pytest.raises(ConfigError, match="--channel-names 'a;b': serves the formats tiff, leica, zeiss, nikon only"):
         begin(channel_names="a;b")
+
+
+def test_every_flag_that_a_message_names_is_one_of_the_command() -> None:
+    """Readers name settings, since they serve the workflow too; init says its own flags in their place."""
+    own = {option for parameter in init.params for option in parameter.opts}
+    package = Path(lysoquant.io.__file__).parents[1]
+    flags = re.compile(r"--[a-z][a-z-]*")
+    said = {
+        flag for name in ("init.py", "flags.py") for flag in flags.findall((package / "project" / name).read_text())
+    }
+    assert {"--z", "--plate-name", "--no-nucleus"} <= said <= own
+    assert set(FLAGS.values()) <= own
+    readers = "".join(path.read_text() for path in (package / "io" / "raw").glob("*.py"))
+    assert set(flags.findall(readers.replace("``--format``", ""))) == set()
+    for setting in re.findall(
+        r"`convert\.[a-z_]+`|[a-z_]+ in plates\.tsv", readers.replace('"\n                "', "")
+    ):
+        assert setting in FLAGS, setting
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "set --z to one of the numbers, to max"),
+        (["--z", "7"], "set --z to one of these"),
+        (["--timepoint", "2"], "set --timepoint to 1"),
+    ],
+)
+def test_what_a_reader_lacks_is_told_as_a_flag(tmp_path: Path, arguments: list[str], told: str) -> None:
+    planes = np.arange(3 * 64, dtype=np.uint16).reshape(3, 8, 8)
+    tifffile.imwrite(tmp_path / "stack.tif", planes, imagej=True, metadata={"axes": "ZYX", "unit": "um"})
+    result = CliRunner().invoke(init, [str(tmp_path / "stack.tif"), "--output", str(tmp_path / "p"), *arguments])
+    assert told in str(result.exception)
+    assert "convert." not in str(result.exception)
+
+
+def test_notes_name_flags_too(begin: Callable[..., Initialised]) -> None:
+    notes = ("2 time points: only time point 1 is read (`convert.timepoint`)", "set pixel_size_um in plates.tsv")
+    said = begin(raw_plate(notes=notes)).notes
+    assert said[:2] == ("2 time points: only time point 1 is read (--timepoint)", "set --pixel-size-um")
+
+
+@pytest.mark.parametrize("format", ["tiff", "leica", "zeiss", "nikon"])
+def test_a_pattern_is_kept_for_every_format_that_takes_one(
+    begin: Callable[..., Initialised], tmp_path: Path, format: str
+) -> None:
+    begin(raw_plate(format=format), pattern="(?P<well>[A-P][0-9]+)", channel_names="a; b;c")
+    source = load_project(tmp_path / "project").plates["Plate_7"]
+    assert (source.format, source.pattern, source.channel_names) == (format, "(?P<well>[A-P][0-9]+)", "a;b;c")
 
 
 def test_fields_with_problems_are_said(begin: Callable[..., Initialised]) -> None:

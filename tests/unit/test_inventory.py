@@ -278,6 +278,8 @@ def test_another_cut_keeps_tokens_and_stale_records_are_removed(layout: Layout, 
         "P/records/convert/B02-B03.json",
         "P/records/raw/B02-B03.json",
         "P/records/raw/B04-B04.json",
+        "P/records/raw/plans/B02-B03.json",
+        "P/records/raw/plans/B04-B04.json",
     }
     assert set(tracked(layout)) == {"B02-B04"}
     assert tokens(layout) == before

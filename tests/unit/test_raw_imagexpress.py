@@ -205,6 +205,25 @@ def test_thumbnails_and_strangers_are_counted(tmp_path: Path) -> None:
     assert problems(plate) == []
 
 
+def test_a_name_that_merely_ends_like_a_well_makes_no_well(tmp_path: Path) -> None:
+    helpers = ["control_A1.tif", "P1_B02.tif", "flat_H12_s1_w1.tif"]
+    folder = make_plate(tmp_path / "htd", htd_text(), [*names_of(), *(f"TimePoint_1/{name}" for name in helpers)])
+    plate = describe(folder)
+    assert (list(plate.wells), problems(plate)) == (["B02", "B03"], [])
+    told = noted(plate, "3 images passed over, not named like the others (TimePoint_1/P1_B02_s1_w1.TIF)")
+    assert all(name in told for name in helpers)
+    plate = describe(database(tmp_path / "db", [*(f"P1_{well}_w1" for well in ("B02", "B03")), "control_A1_w1"]))
+    assert list(plate.wells) == ["B02", "B03"]
+    assert "control_A1_w1" in noted(plate, "1 image passed over, not named like the others")
+
+
+def test_a_plate_whose_names_all_begin_otherwise_keeps_its_wells(tmp_path: Path) -> None:
+    names = [f"TimePoint_1/{prefix}_{well}_s1_w1.tif" for prefix, well in (("P1", "B02"), ("again", "B03"))]
+    plate = describe(make_plate(tmp_path, htd_text(waves=["DAPI"], sites=[[True]]), names))
+    assert used(plate, "B03") == {"DAPI": "TimePoint_1/again_B03_s1_w1.tif"}
+    assert noted(plate, "file names begin with 'again'")
+
+
 def test_hidden_files_of_other_systems_are_no_images(tmp_path: Path) -> None:
     folder = make_plate(tmp_path, htd_text(), names_of())
     (folder / "TimePoint_1" / "._P1_B02_s1_w1.TIF").write_bytes(b"\0")

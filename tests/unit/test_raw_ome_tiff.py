@@ -236,7 +236,7 @@ def test_tiff_files_without_a_plate_are_left_to_the_pattern(tmp_path: Path) -> N
     tifffile.imwrite(tmp_path / "A02.ome.tif", np.zeros((6, 8), np.uint16), ome=True)
     plate = describe(tmp_path, pattern=r"(?P<well>A\d\d)")
     assert (plate.format, list(plate.wells)) == ("tiff", ["A01", "A02"])
-    with pytest.raises(PlateError, match="no OME-XML that places an image in a well; give a pattern"):
+    with pytest.raises(PlateError, match=r"no OME-XML that places an image in a well; set format in plates\.tsv"):
         describe(tmp_path, format="ome-tiff")
 
 
@@ -244,7 +244,8 @@ def test_a_companion_beside_an_htd_file_is_an_error_that_lists_both(tmp_path: Pa
     folder = companion_plate(tmp_path / "plate")
     (folder / "P1.HTD").write_text("")
     with pytest.raises(
-        PlateError, match=r"several formats fit .*P1\.HTD.*x\.companion\.ome.*--format imagexpress or ome"
+        PlateError,
+        match=r"several formats fit .*P1\.HTD.*x\.companion\.ome.*format in plates.tsv: imagexpress or ome",
     ):
         describe(folder)
     assert describe(folder, format="ome-tiff").format == "ome-tiff"

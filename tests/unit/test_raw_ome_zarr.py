@@ -19,9 +19,10 @@ from lysoquant.convert.step import run, write_plate
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
 from lysoquant.files import size_and_time
 from lysoquant.io import raw
-from lysoquant.io.raw.ome_zarr import read_zarr_plane
+from lysoquant.io.raw.planes import read_plane
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
+from lysoquant.project.init import initialise
 
 VERSIONS = ("0.4", "0.5")
 LENGTHS = {"t": 2, "c": 2, "z": 3, "y": 40, "x": 56}
@@ -137,7 +138,7 @@ def test_every_plane_is_found_whatever_the_axes(tmp_path: Path, version: str, ax
 def test_pixel_size_by_unit_and_both_levels_of_scale(tmp_path: Path, metadata: Any, size: float | None) -> None:
     plate = raw.describe(write_hcs(tmp_path / "in", **metadata))
     assert plate.pixel_size_um == (None if size is None else pytest.approx(size))
-    assert any("give pixel_size_um in plates.tsv" in note for note in plate.notes) == (size is None)
+    assert any("set pixel_size_um in plates.tsv" in note for note in plate.notes) == (size is None)
 
 
 def test_channels_without_names_are_numbered_and_doubled_ones_told_apart(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ def test_linked_folders_are_not_followed(tmp_path: Path) -> None:
     inside.symlink_to(tmp_path / "chunks")
     plane = plate.wells["B02"][0].planes["LAMP1"][1]
     with pytest.raises(FieldError, match="a linked folder, which is not followed"):
-        read_zarr_plane(plane)
+        read_plane(plane)
 
 
 def test_a_codec_that_can_do_more_than_unpack_is_refused(tmp_path: Path) -> None:
@@ -361,7 +362,7 @@ def test_images_that_fit_are_used_in_place_with_our_labels_beside(layout: Layout
     assert field.labels == ()
     assert (field.channels, field.shape, field.n_levels) == (("LAMP1", "SEC62"), (40, 56), 2)
     assert math.isclose(field.pixel_size_um, 0.08)
-    assert set(field.attributes) == {"name", "timepoint", "z", "reduction", "status", "reasons"}
+    assert set(field.attributes) == {"name", "position", "timepoint", "z", "reduction", "status", "reasons"}
     for number, channel in enumerate(field.channels):
         np.testing.assert_array_equal(field.read(channel), values("cyx", 1)[number])
         np.testing.assert_array_equal(field.read_level(channel, 1), ours.field("B03", 0).read_level(channel, 1))
@@ -381,6 +382,26 @@ def test_images_that_fit_are_used_in_place_with_our_labels_beside(layout: Layout
     convert(layout, ngff_version=ours.ngff_version)
     shutil.rmtree(layout.plate_store("P"))
     assert tree(ours.path) == before
+
+
+def test_init_takes_the_version_of_images_that_can_stay_where_they_are(
+    layout: Layout, ours: PlateStore, tmp_path: Path
+) -> None:
+    made = initialise(raw=layout.project / "in", project=tmp_path / "p", no_nucleus=True)
+    text = (tmp_path / "p/config/config.yaml").read_text()
+    assert made.config.convert.ngff_version == ours.ngff_version
+    reason = f'the raw plate is OME-Zarr {ours.ngff_version}: with convert.ngff_version "0.4" its images are used in'
+    assert (reason in " ".join(text.replace("#", "").split())) == (ours.ngff_version == "0.4")
+    assert any(reason in note for note in made.notes) == (ours.ngff_version == "0.4")
+
+
+def test_init_keeps_the_default_version_for_images_that_are_copied_anyway(tmp_path: Path) -> None:
+    write_hcs(tmp_path / "in", "0.4", axes="czyx")
+    with pytest.raises(PlateError, match="set --z to"):
+        initialise(raw=tmp_path / "in", project=tmp_path / "p", no_nucleus=True)
+    made = initialise(raw=tmp_path / "in", project=tmp_path / "p", no_nucleus=True, z=1)
+    assert made.config.convert.ngff_version == "0.5"
+    assert not [note for note in made.notes if "in place" in note]
 
 
 def test_relative_links_hold_where_the_results_are_a_link_themselves(layout: Layout, ours: PlateStore) -> None:

@@ -88,7 +88,7 @@ def test_a_stack_without_the_plane_asked_for_is_an_error_that_lists_the_choices(
     with pytest.raises(PlateError) as caught:
         select(plate, z="projection", timepoint=1)
     assert str(caught.value) == (
-        "channel 'lyso' has Z planes 1, 2, 3, 5 and no projection of the instrument; set `convert.z` (init: --z) to"
+        "channel 'lyso' has Z planes 1, 2, 3, 5 and no projection of the instrument; set `convert.z` to"
         " one of the numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
     )
     with pytest.raises(
@@ -129,7 +129,7 @@ def test_where_positions_have_their_own_depth_nothing_is_missing_but_a_plane_ask
     }
     assert list(fields(select(plate, z="each", timepoint=1))) == ["s1 z1", "s1 z2", "s1 z3", "s2 z1", "s3 z1", "s3 z2"]
     problems = [field.problems for field in select(plate, z=3, timepoint=1).wells["A01"]]
-    way_out = "and not what `convert.z` asks for (3); set it to max, sharpest or each"
+    way_out = "and not what `convert.z` asks for (3); set `convert.z` to max, sharpest or each"
     assert problems == [
         (),
         (f"well A01 field s2: has Z plane 1 {way_out}",),

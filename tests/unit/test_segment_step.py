@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, write_t
 from numpy.typing import NDArray
 
 from lysoquant.channels import Channels
-from lysoquant.errors import InputError, ModelError, StageError
+from lysoquant.errors import FieldError, InputError, ModelError, StageError
 from lysoquant.io.store import PlateStore
 from lysoquant.io.tables import read_parquet
 from lysoquant.layout import Layout
 from lysoquant.model.weights import Model
 from lysoquant.record import field_report, read_json, write_json
+from lysoquant.segment.crops import MAX_MODEL_PX, CellCrop, require_reasonable
 from lysoquant.segment.params import SegmentParams, SegmentSettings
 from lysoquant.segment.step import run
 
@@ -322,6 +324,29 @@ def test_a_pixel_size_outside_the_tested_range_is_segmented_up_to_twice_and_beyo
     record = segment(layout, settings(min_object_area_um2=0.1, allow_untested_pixel_size=True))
     assert record["wells"]["B02"]["fields"] == [field_report(0)]
     assert record["wells"]["B02"]["counts"]["objects"] == 4
+
+
+def test_a_cell_too_large_at_the_models_pixel_size_fails_its_field_before_the_network(
+    layout: Layout, network: Threshold
+) -> None:
+    make_project(layout, pixel_size_um=1000.0)
+    record = segment(layout, settings(allow_untested_pixel_size=True))
+    assert network.batches == []
+    for index in (0, 1):
+        report = record["wells"]["A01"]["fields"][index]
+        assert report["status"] == "failed"
+        assert "at the model's 0.025 um" in report["reasons"][0]
+        assert f"expected at most {MAX_MODEL_PX} in all" in report["reasons"][0]
+        assert not labels(layout, "A01", index)[0].any()
+
+
+@pytest.mark.parametrize(("pixel_size_um", "is_refused"), [(0.24, False), (2.7336, True)])
+def test_the_largest_field_that_is_accepted_is_not_refused(pixel_size_um: float, is_refused: bool) -> None:
+    """A field of a 2560 x 2160 camera as one cell, and the real plate of 256 x 512 pixels of 2.7 um."""
+    shape = (256, 512) if is_refused else (2160, 2560)
+    crop = CellCrop(1, (slice(0, shape[0]), slice(0, shape[1])), np.ones(shape, bool))
+    with pytest.raises(FieldError, match=r"27992 x 55984 pixels") if is_refused else nullcontext():
+        require_reasonable([crop], pixel_size_um=pixel_size_um)
 
 
 def test_on_bad_field_fail_stops_with_the_field_named(layout: Layout, network: Threshold) -> None:

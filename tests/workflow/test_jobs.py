@@ -93,7 +93,9 @@ def test_a_setting_of_measure_runs_no_network(copy: Path, planned: Callable[[Pat
 
 
 def test_a_limit_of_field_quality_costs_no_pixel(copy: Path, planned: Callable[[Path], set[str]]) -> None:
-    edit_config(copy, "bootstrap: 100", "bootstrap: 100, field_quality: {min_relative_focus: 0.5}")
+    edit_config(
+        copy, "bootstrap: 100", "bootstrap: 100, field_quality: {min_relative_focus: 0.5, max_saturated_fraction: 0.2}"
+    )
     assert planned(copy) == {"aggregate", "report"}
 
 

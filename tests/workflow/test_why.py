@@ -161,7 +161,9 @@ def test_an_unknown_well_is_refused(done: Path, capsys: pytest.CaptureFixture[st
 def test_an_estimate_of_the_light_needs_enough_fields(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(["illumination", str(done)]) == 2
     told = capsys.readouterr().err
-    assert "plate P, channel 'nucleus': 3 fields are brighter than illumination.dark, expected at least 16" in told
+    assert (
+        "plate P, channel 'nucleus': 3 of 3 positions are brighter than illumination.dark, expected at least 16" in told
+    )
     assert not (done / "flat").exists()
 
 

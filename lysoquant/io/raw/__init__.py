@@ -49,7 +49,7 @@ def describe(
     acquisition = reader.describe(source, Options(pattern=pattern, channel_names=channel_names))
     unused = [name for name, value in (("pattern", pattern), ("channel_names", channel_names)) if value is not None]
     if unused and not reader.takes_options:
-        note = f"{' and '.join(unused)} not used: the plate is a {reader.title} (format tiff would use it)"
+        note = f"{' and '.join(unused)} not used: the plate is a {reader.title} (format tiff uses it)"
         acquisition = replace(acquisition, notes=(*acquisition.notes, note))
     return select(acquisition, z=z, timepoint=timepoint, seen=seen)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from lysoquant.errors import PlateError
+from lysoquant.io.raw.cellvoyager_setup import MAX_NUMBER, Setup, well_of_record
 from lysoquant.io.raw.description import INSTRUMENT_PROJECTION, Acquisition
-from lysoquant.io.raw.index_xml import Place, Record, begins_with, read_records
+from lysoquant.io.raw.index_xml import Record, begins_with, read_records
 from lysoquant.io.raw.listed import Listing, find_below
 from lysoquant.io.raw.names import (
     Folder,
@@ -26,26 +27,16 @@ from lysoquant.io.raw.names import (
     printable,
     read_folder,
     some,
-    unique_labels,
 )
 from lysoquant.io.raw.reader import Options, Reader, Source
-from lysoquant.vocabulary import row_letters, well_name, well_order
+from lysoquant.vocabulary import well_order
 
 MEASUREMENT: Final = "MeasurementData.mlf"
-DETAIL: Final = "MeasurementDetail.mrf"
 
 _ROOT: Final = "MeasurementData"
-_MAX_ROWS, _MAX_COLUMNS = 32, 48
-_MAX_NUMBER: Final = 1_000_000
-_SIZE: Final = ("HorizontalPixelDimension", "VerticalPixelDimension")
-_SAME: Final = 1e-3
-"""Relative difference under which two pixel sizes are one, written with fewer digits."""
 
 _NEAR_UM: Final = 1.0
 """Places of the stage that are nearer to each other are one: records give them with different digits."""
-
-_NAMES: Final = ("Fluorophore", "Target", "Acquisition")
-"""What may name the channels of a setting, the best first: dye, target, emission filter."""
 
 _KINDS: Final = {"Maximum": "maximum", "Minimum": "minimum", "Sum": "sum"}
 """Projections of the instrument (``ZImageProcessing``), the preferred one first."""
@@ -95,7 +86,7 @@ def describe_cellvoyager(source: Source, options: Options) -> Acquisition:
     for record in read_records(path, root=_ROOT, wanted={(_ROOT, "MeasurementRecord"): ()}):
         if record.name == "MeasurementRecord":
             measurement.take(record)
-    return measurement.acquisition(_Setup.read(home))
+    return measurement.acquisition(Setup.read(home))
 
 
 def _find_measurement(source: Source) -> Path | None:
@@ -113,141 +104,6 @@ CELLVOYAGER: Final = Reader(
     recognise=recognise_cellvoyager,
     describe=describe_cellvoyager,
 )
-
-
-@dataclass
-class _Setup:
-    """What the files beside the list say of plate and channels.
-
-    Attributes
-    ----------
-    name : str
-        The plate's name; empty if unknown.
-    size : tuple of int or None
-        Rows and columns of the plate.
-    pixels : mapping of int to (float, float)
-        Width and height of a pixel in um, by channel.
-    names : mapping of int to mapping of str to str
-        What the setting says of each channel, by channel and attribute.
-    selected : set of str
-        Wells that the setting selects.
-    shading : set of str
-        Names of the images for shading correction.
-    notes : list of str
-    """
-
-    name: str = ""
-    size: tuple[int, int] | None = None
-    pixels: dict[int, tuple[float, float]] = field(default_factory=dict)
-    names: dict[int, Mapping[str, str]] = field(default_factory=dict)
-    selected: set[str] = field(default_factory=set)
-    shading: set[str] = field(default_factory=set)
-    setting: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, folder: Folder) -> _Setup:
-        """Read the files that lie in a measurement's folder; a missing one is a note."""
-        setup = cls(shading={file for file in folder.images() if file.startswith(("DC_", "SC_"))})
-        files = {file.lower(): file for file in folder.files}
-        if DETAIL.lower() in files:
-            setup._read_detail(folder, folder.path / files[DETAIL.lower()])
-        else:
-            setup.notes.append(f"no {DETAIL}: pixel size, plate and channel names are not known")
-        return setup
-
-    def _read_detail(self, folder: Folder, path: Path) -> None:
-        root = "MeasurementDetail"
-        wanted: dict[Place, tuple[str, ...]] = {(root, "MeasurementSamplePlate"): (), (root, "MeasurementChannel"): ()}
-        linked: dict[str, str] = {}
-        for record in read_records(path, root=root, wanted=wanted):
-            if record.name == root:
-                self._take_detail(record)
-                linked["mes"] = record.get("MeasurementSettingFileName") or ""
-            elif record.name == "MeasurementSamplePlate":
-                self.name = clean_label(record.get("Name") or "") or self.name
-                linked["wpi"] = record.get("WellPlateFileName") or ""
-                linked["wpp"] = record.get("WellPlateProductFileName") or ""
-            else:
-                self._take_pixels(record)
-        if setting := self._beside(folder, linked.get("mes", ""), "channel names and selected wells are not known"):
-            self._read_setting(setting)
-        if self.size is None and (
-            plate := self._beside(folder, linked.get("wpi", ""), "the plate's size is not known")
-        ):
-            self._take_size(next(iter(read_records(plate, root="WellPlate", wanted={}))), "Rows", "Columns")
-        if product := self._beside(folder, linked.get("wpp", ""), "the plate's product is not known"):
-            record = next(iter(read_records(product, root="WellPlateProduct", wanted={})))
-            words = [clean_label(record.get(key) or "") for key in ("Manufacturer", "Name")]
-            self.notes.append(f"plate {' '.join(word for word in words if word)!r}")
-
-    def _beside(self, folder: Folder, name: str, else_said: str) -> Path | None:
-        """A file that another names, if it lies in the measurement's folder."""
-        if name in folder.files:
-            return folder.path / name
-        if name:
-            self.notes.append(f"{clean_label(name)!r} is named in {DETAIL} but not in the folder: {else_said}")
-        return None
-
-    def _take_detail(self, record: Record) -> None:
-        self.name = clean_label(record.get("Title") or "")
-        self._take_size(record, "RowCount", "ColumnCount")
-        system = " ".join(clean_label(record.get(key) or "") for key in ("TargetSystem", "ReleaseNumber")).strip()
-        self.notes.append(f"measured by {system or 'an instrument that it does not name'}")
-        if (status := record.get("Status")) not in (None, "", "0"):
-            self.notes.append(f"the measurement's status is {clean_label(status or '')!r}, not 0")
-
-    def _take_size(self, record: Record, rows: str, columns: str) -> None:
-        if record.get(rows) and record.get(columns):
-            self.size = (record.integer(rows, 1, _MAX_ROWS), record.integer(columns, 1, _MAX_COLUMNS))
-
-    def _take_pixels(self, record: Record) -> None:
-        channel = record.integer("Ch", 1, _MAX_NUMBER)
-        width, height = (record.number(axis) or math.nan for axis in _SIZE)
-        if width > 0 and height > 0:
-            self.pixels[channel] = (width, height)
-        depth = record.get("InputBitDepth")
-        if depth not in (None, "8", "16"):
-            self.notes.append(f"channel {channel}: grey values of {clean_label(depth or '')} bits")
-        if shading := record.get("ShadingCorrectionSource"):
-            self.shading.add(shading)
-
-    def _read_setting(self, path: Path) -> None:
-        self.setting = printable(path.name)
-        wanted: dict[Place, tuple[str, ...]] = {("ChannelList", "Channel"): (), ("WellSequence", "TargetWell"): ()}
-        for record in read_records(path, root="MeasurementSetting", wanted=wanted):
-            if record.name == "Channel":
-                channel = record.integer("Ch", 1, _MAX_NUMBER)
-                self.names.setdefault(channel, {key: clean_label(record.get(key) or "") for key in _NAMES})
-            elif record.name == "TargetWell" and record.text.strip().lower() == "true":
-                self.selected.add(_well(record))
-
-    def labels(self, channels: list[int]) -> dict[int, str]:
-        """A label for each channel: what best tells them apart in the setting, else ``C01``."""
-        for key in _NAMES:
-            found = [self.names.get(channel, {}).get(key, "") for channel in channels]
-            if all(found) and len(set(found)) == len(found):
-                self.notes.append(f"channels are called by their {key} in {self.setting}")
-                return dict(zip(channels, found, strict=True))
-        targets = [self.names.get(channel, {}).get("Target") or f"C{channel:02d}" for channel in channels]
-        return dict(zip(channels, unique_labels(targets, self.notes), strict=True))
-
-    def pixel_size_um(self, labels: Mapping[int, str]) -> float | None:
-        """The one size of all channels' pixels; None where nothing says it."""
-        sizes = {label: self.pixels[channel] for channel, label in labels.items() if channel in self.pixels}
-        if not sizes:
-            return None
-        first = next(iter(sizes.values()))[0]
-        for label, (width, height) in sizes.items():
-            if not math.isclose(width, height, rel_tol=_SAME):
-                raise PlateError(
-                    f"{DETAIL}: channel {label!r}: pixels are {width:g} x {height:g} um (X x Y); expected square ones:"
-                    " image with equal binning in X and Y"
-                )
-            if not math.isclose(width, first, rel_tol=_SAME):
-                every = ", ".join(f"{name!r} {size[0]:g} um" for name, size in sizes.items())
-                raise PlateError(f"{DETAIL}: pixel sizes differ: {every}; expected one: image with one binning")
-        return first
 
 
 @dataclass
@@ -284,18 +140,18 @@ class _Measurement:
         if kind not in ("IMG", "ERR"):
             self._others[kind] += 1
             return
-        well = _well(record)
+        well = well_of_record(record)
         if (line := record.get("TimelineIndex")) is not None:
-            self._lines[well].add(record.integer("TimelineIndex", 0, _MAX_NUMBER) if line else 0)
-        time = record.integer("TimePoint", 0, _MAX_NUMBER, default=1)
+            self._lines[well].add(record.integer("TimelineIndex", 0, MAX_NUMBER) if line else 0)
+        time = record.integer("TimePoint", 0, MAX_NUMBER, default=1)
         self._times[well].add(time)
         at = _stage(record)
         if kind == "ERR":
-            number = record.integer("FieldIndex", 0, _MAX_NUMBER) if record.get("FieldIndex") else None
+            number = record.integer("FieldIndex", 0, MAX_NUMBER) if record.get("FieldIndex") else None
             self._errors.append(_Error(well, number, time, at, _said(record)))
             return
-        number = record.integer("FieldIndex", 0, _MAX_NUMBER)
-        channel = record.integer("Ch", 0, _MAX_NUMBER)
+        number = record.integer("FieldIndex", 0, MAX_NUMBER)
+        channel = record.integer("Ch", 0, MAX_NUMBER)
         self._n_images += 1
         if at is not None:
             self._number_at[at].add(number)
@@ -304,10 +160,10 @@ class _Measurement:
         if processing:
             self._projections.append(((well, number), channel, time, processing, record.text))
         else:
-            plane = record.integer("ZIndex", 1, _MAX_NUMBER, default=1)
+            plane = record.integer("ZIndex", 1, MAX_NUMBER, default=1)
             self._listing.add((well, number), channel, (time, plane), record.text)
 
-    def acquisition(self, setup: _Setup) -> Acquisition:
+    def acquisition(self, setup: Setup) -> Acquisition:
         """The plate, after the last record."""
         if not self._n_images:
             raise PlateError(f"{self._file}: lists no image{self._and_errors()}; give a measurement with images")
@@ -402,7 +258,7 @@ class _Measurement:
         places = self._number_at.items() if at is not None else ()
         return {number for place, numbers in places if math.dist(place, at or place) < _NEAR_UM for number in numbers}
 
-    def _note_channels(self, labels: Mapping[int, str], setup: _Setup) -> None:
+    def _note_channels(self, labels: Mapping[int, str], setup: Setup) -> None:
         for channel in self._listing.listed_channels():
             if channel not in labels:
                 self._notes.append(f"channel {channel} has no image that can be used: left out of the channels")
@@ -420,10 +276,6 @@ class _Measurement:
         for well, found in self._times.items():
             times[self._group(well)] |= found
         return {group: {time: n for n, time in enumerate(sorted(found), start=1)} for group, found in times.items()}
-
-
-def _well(record: Record) -> str:
-    return well_name(row_letters(record.integer("Row", 1, _MAX_ROWS) - 1), record.integer("Column", 1, _MAX_COLUMNS))
 
 
 def _stage(record: Record) -> tuple[float, float] | None:

@@ -187,7 +187,6 @@ def container_reader(
         needs=needs,
         recognise=partial(recognise_files, suffix=suffix, magic=magic),
         describe=partial(describe_files, format=name, suffix=suffix, inspect=inspect),
-        takes_options=True,
     )
 
 
@@ -316,8 +315,8 @@ def _placed(
         raise PlateError(f"pattern {pattern!r} finds a well in none of the images, such as {strangers[0]}; correct it")
     if len({path for path, _ in usable}) > 1:
         raise PlateError(
-            f"{source.path}: no well in the names of the images, such as {strangers[0]}; give a pattern such as"
-            " --pattern '(?P<well>[A-P][0-9]{2})', or one file"
+            f"{source.path}: no well in the names of the images, such as {strangers[0]}; set pattern in"
+            " plates.tsv to what finds the well, such as '(?P<well>[A-P][0-9]{2})', or give one file"
         )
     notes.append("nothing names a well: all images are taken as fields of well A01")
     return [

@@ -50,6 +50,8 @@ class Field:
     reduction : {"plane", "max", "sharpest"}
         What becomes of a channel with several planes: ``plane`` has one a channel, ``max`` is their maximum
         projection, ``sharpest`` the plane that is chosen by the lysosome channel.
+    position : str
+        The instrument's own name of the position alone: fields that share it show the same cells.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Field:
     problems: Sequence[str] = ()
     timepoint: int = 1
     reduction: Reduction = "plane"
+    position: str = ""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def find_reader(source: Source, format: str | None, *, has_pattern: bool = False
     if found:
         seen = "; ".join(f"{reader.title}: {what}" for reader, what in found)
         names = " or ".join(reader.name for reader, _ in found)
-        raise PlateError(f"{source.path}: several formats fit ({seen}); say which: --format {names}")
+        raise PlateError(f"{source.path}: several formats fit ({seen}); say which by format in plates.tsv: {names}")
     raise PlateError(_nothing(source))
 
 

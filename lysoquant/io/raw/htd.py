@@ -147,7 +147,8 @@ class _Reader:
     def _values(self, key: str) -> list[str]:
         if key not in self._lines:
             raise PlateError(
-                f'{self._file}: has no line "{key}"; export the plate again, or give format tiff and a pattern'
+                f'{self._file}: has no line "{key}"; export the plate again, or set format in plates.tsv to tiff and'
+                " pattern in plates.tsv to what finds the well in a name"
             )
         return self._lines[key][1]
 

@@ -64,6 +64,8 @@ class _Image:
     key: _Key
     time: int
     step: int | None
+    form: tuple[bool, bool]
+    """Whether its name tells a site, and a wave."""
 
 
 @dataclass
@@ -132,7 +134,9 @@ def describe_imagexpress(source: Source, options: Options) -> Acquisition:
             f" {named}_B02_s1_w1.TIF; give the folder that holds the TimePoint folders or the images, or export the"
             " plate again"
         )
-    htd = read_htd(htd_path) if htd_path else _from_names(folder, found, notes)
+    declared = read_htd(htd_path) if htd_path else None
+    _part_helpers(found, declared, notes)
+    htd = declared or _from_names(folder, found, notes)
     _note_oddities(found, htd, notes)
     if len(times) != htd.time_points:
         notes.append(f"{htd.file} declares {count_of(htd.time_points, 'time point')}, {len(times)} are on disk")
@@ -219,7 +223,31 @@ def _sort_files(root: Folder, folder: Folder, time: int, step: int | None, found
             found.strangers.append(where)
             continue
         key = (well, int(match["site"] or 1), int(match["wave"] or 1))
-        found.images.append(_Image(folder.path / name, where, printable(match["plate"] or ""), key, time, step))
+        form = (match["site"] is not None, match["wave"] is not None)
+        found.images.append(_Image(folder.path / name, where, printable(match["plate"] or ""), key, time, step, form))
+
+
+def _part_helpers(found: _Found, htd: Htd | None, notes: list[str]) -> None:
+    """Pass over images that people laid beside the plate's, and whose names merely end like a well.
+
+    MetaXpress names all images of a plate alike. So ``control_A1.tif`` is none of ``9987_B02_s1_w1.TIF``'s plate: its
+    name tells no site and wave, or begins otherwise and is of a well that neither the .HTD file nor the other images
+    know.
+    """
+    (form, _), *_ = Counter(image.form for image in found.images).most_common(1)
+    alike = [image for image in found.images if image.form == form]
+    (prefix, _), *_ = Counter(image.plate for image in alike).most_common(1)
+    own = {prefix, htd.name} if htd else {prefix}
+    known = {image.key[0] for image in alike if image.plate in own}.union(htd.wells if htd else ())
+    kept = [image for image in alike if image.plate in own or image.key[0] in known]
+    paths = {image.path for image in kept}
+    helpers = [image.where for image in found.images if image.path not in paths]
+    if helpers:
+        example = next(image.where for image in kept if image.plate in own)
+        notes.append(
+            f"{count_of(len(helpers), 'image')} passed over, not named like the others ({example}): {some(helpers)}"
+        )
+    found.images = kept
 
 
 def _note_oddities(found: _Found, htd: Htd, notes: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -30,28 +31,47 @@ def inspect_lif(path: Path) -> list[Image]:
     FieldError
         If the file can't be read.
     """
-    import liffile
-
-    with opened(path, "LIF"), liffile.LifFile(path) as lif:
-        return [
-            image
-            for number, series in enumerate(lif.images)
-            for image in _images(number, series, _channel_names(series.xml_element))
-        ]
+    with closing(LifImage(path)) as lif:
+        return lif.images()
 
 
-def read_lif_plane(plane: Plane) -> Pixels:
-    """Read one plane; as :func:`lysoquant.io.raw.planes.read_plane`."""
-    import liffile
+class LifImage:
+    """A LIF file held open: a :class:`lysoquant.io.raw.planes.OpenImage`."""
 
-    number, tile, time, channel, z = plane.index or ()
-    with opened(plane.path, "LIF"), liffile.LifFile(plane.path) as lif:
-        if number >= len(lif.images):
-            raise FieldError(f"{shown(plane.path)}: has no image {number + 1}; it changed: run the plate again")
-        series: Any = lif.images[number]
-        wanted = {"M": tile, "T": time, "C": channel, "Z": z}
-        place = {axis: at for axis, at in wanted.items() if axis in series.dims}
-        return checked(series.frame(**place), plane)
+    def __init__(self, path: Path) -> None:
+        import liffile
+
+        self._path = path
+        with opened(path, "LIF"):
+            self._lif = liffile.LifFile(path)
+
+    def images(self) -> list[Image]:
+        """As :func:`inspect_lif`."""
+        with opened(self._path, "LIF"):
+            return [
+                image
+                for number, series in enumerate(self._lif.images)
+                for image in _images(number, series, _channel_names(series.xml_element))
+            ]
+
+    def plane(self, plane: Plane) -> Pixels:
+        """Pixels of a plane."""
+        number, tile, time, channel, z = plane.index or ()
+        with opened(self._path, "LIF"):
+            if number >= len(self._lif.images):
+                raise FieldError(f"{shown(self._path)}: has no image {number + 1}; it changed: run the plate again")
+            series: Any = self._lif.images[number]
+            wanted = {"M": tile, "T": time, "C": channel, "Z": z}
+            place = {axis: at for axis, at in wanted.items() if axis in series.dims}
+            return checked(series.frame(**place), plane)
+
+    def pixel_size_um(self) -> float | None:
+        """Pixel size of the file's images; None where they differ."""
+        return common_size_um(self.images())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lif.close()
 
 
 def _images(number: int, series: Any, channels: list[str]) -> list[Image]:
@@ -105,11 +125,6 @@ def _channel_names(element: Element) -> list[str]:
         properties = {item.findtext("Key", ""): item.findtext("Value", "") for item in channel.iter("ChannelProperty")}
         names.append(properties.get("DyeName", "") or channel.get("LUTName", ""))
     return names
-
-
-def lif_size_um(path: Path) -> float | None:
-    """Pixel size of a LIF file's images; None where they differ."""
-    return common_size_um(inspect_lif(path))
 
 
 LEICA: Final = container_reader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,18 +36,59 @@ def inspect_nd2(path: Path) -> list[Image]:
     FieldError
         If the file can't be read.
     """
-    import nd2
+    with closing(Nd2Image(path)) as file:
+        return file.images()
 
-    with opened(path, "ND2"), nd2.ND2File(path) as file:
-        sizes = dict(file.sizes)
-        n_channels, n_z, n_times = (sizes.get(axis, 1) for axis in "CZT")
-        shape = (sizes.get("Y", 0), sizes.get("X", 0))
-        axes = ["S"] * file.is_rgb + [axis for axis, length in sizes.items() if axis not in "PTCZYXS" and length > 1]
-        n_planes = math.prod(length for axis, length in sizes.items() if axis not in "YX")
-        problem = problem_of(dtype=file.dtype, axes=axes, shape=shape, n_planes=n_planes)
-        names = _position_names(file, sizes.get("P", 1))
-        channels = [channel.channel.name or "" for channel in file.metadata.channels or ()]
-        voxel = file.voxel_size()
+
+class Nd2Image:
+    """An ND2 file held open: a :class:`lysoquant.io.raw.planes.OpenImage`."""
+
+    def __init__(self, path: Path) -> None:
+        import nd2
+
+        self._path = path
+        with opened(path, "ND2"):
+            self._file = nd2.ND2File(path)
+
+    def images(self) -> list[Image]:
+        """As :func:`inspect_nd2`."""
+        with opened(self._path, "ND2"):
+            return _images(self._file)
+
+    def plane(self, plane: Plane) -> Pixels:
+        """Pixels of a plane."""
+        position, time, channel, z = plane.index or ()
+        place = {"P": position, "T": time, "Z": z}
+        with opened(self._path, "ND2"):
+            file = self._file
+            loops = {axis: length for axis, length in file.sizes.items() if axis not in _IN_FRAME}
+            at = [place.get(axis, 0) for axis in loops]
+            if any(number >= length for number, length in zip(at, loops.values(), strict=True)):
+                raise FieldError(f"{shown(self._path)}: has no plane {plane.index}; it changed: run the plate again")
+            frame = file.read_frame(int(np.ravel_multi_index(at, tuple(loops.values()))) if at else 0)
+            # A copy: what nd2 gives is the file's own memory, gone when it is closed.
+            pixels = np.array(frame[channel] if frame.ndim == 3 and frame.shape[0] > channel else frame)
+        return checked(pixels, plane)
+
+    def pixel_size_um(self) -> float | None:
+        """Pixel size of the file's images."""
+        return common_size_um(self.images())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _images(file: Any) -> list[Image]:
+    sizes = dict(file.sizes)
+    n_channels, n_z, n_times = (sizes.get(axis, 1) for axis in "CZT")
+    shape = (sizes.get("Y", 0), sizes.get("X", 0))
+    axes = ["S"] * file.is_rgb + [axis for axis, length in sizes.items() if axis not in "PTCZYXS" and length > 1]
+    n_planes = math.prod(length for axis, length in sizes.items() if axis not in "YX")
+    problem = problem_of(dtype=file.dtype, axes=axes, shape=shape, n_planes=n_planes)
+    names = _position_names(file, sizes.get("P", 1))
+    channels = [channel.channel.name or "" for channel in file.metadata.channels or ()]
+    voxel = file.voxel_size()
     return [
         Image(
             key=(number,),
@@ -62,28 +104,6 @@ def inspect_nd2(path: Path) -> list[Image]:
         )
         for number, name in enumerate(names)
     ]
-
-
-def read_nd2_plane(plane: Plane) -> Pixels:
-    """Read one plane; as :func:`lysoquant.io.raw.planes.read_plane`."""
-    import nd2
-
-    position, time, channel, z = plane.index or ()
-    place = {"P": position, "T": time, "Z": z}
-    with opened(plane.path, "ND2"), nd2.ND2File(plane.path) as file:
-        loops = {axis: length for axis, length in file.sizes.items() if axis not in _IN_FRAME}
-        at = [place.get(axis, 0) for axis in loops]
-        if any(number >= length for number, length in zip(at, loops.values(), strict=True)):
-            raise FieldError(f"{shown(plane.path)}: has no plane {plane.index}; it changed: run the plate again")
-        frame = file.read_frame(int(np.ravel_multi_index(at, tuple(loops.values()))) if at else 0)
-        # A copy: what nd2 gives is the file's own memory, gone when it is closed.
-        pixels = np.array(frame[channel] if frame.ndim == 3 and frame.shape[0] > channel else frame)
-    return checked(pixels, plane)
-
-
-def nd2_size_um(path: Path) -> float | None:
-    """Pixel size of an ND2 file's images."""
-    return common_size_um(inspect_nd2(path))
 
 
 def _position_names(file: Any, n_positions: int) -> list[str]:

@@ -20,9 +20,10 @@ from lysoquant.errors import FieldError, PlateError
 from lysoquant.files import open_file
 from lysoquant.io.raw.description import Acquisition, Plane, Position
 from lysoquant.io.raw.names import clean_label, count_of, is_image, plate_format, printable, some, unique_labels
-from lysoquant.io.raw.pixels import in_um, local_name, ome_xml
+from lysoquant.io.raw.pixels import ome_xml
 from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.io.raw.tiff import list_images
+from lysoquant.io.raw.tiff_metadata import in_um, local_name
 from lysoquant.vocabulary import WELL_NAME, row_letters, well_name, well_order
 
 _COMPANIONS: Final = (".companion.ome", ".ome.xml", ".ome")
@@ -117,7 +118,8 @@ def describe_ome_tiff(source: Source, options: Options) -> Acquisition:
     if not plate.images:
         raise PlateError(
             f"{source.path}: no OME-XML that places an image in a well"
-            f"{f'; the first file that cannot be read: {lost[0]}' if lost else ''}; give a pattern and format tiff"
+            f"{f'; the first file that cannot be read: {lost[0]}' if lost else ''};"
+            " set format in plates.tsv to tiff and pattern in plates.tsv to what finds the well in a name"
         )
     if without:
         plate.notes.append(

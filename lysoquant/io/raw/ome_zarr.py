@@ -1,24 +1,18 @@
 """Plates that are OME-Zarr already: NGFF 0.4 (Zarr v2) and 0.5 (Zarr v3).
 
-Metadata are read as the JSON that they are: describing a plate opens no array, and what a hostile file can make a
-library do is decided before one is opened (:func:`read_array`). Pixels are read by Zarr.
+Describing a plate opens no array: its metadata are read as the JSON that they are.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
-import numpy as np
-
-from lysoquant.errors import FieldError, PlateError, UnreachedFileError
-from lysoquant.files import files_of, open_file
-from lysoquant.io.raw.container import checked, opened, problem_of
+from lysoquant.errors import FieldError, PlateError
+from lysoquant.io.raw.container import problem_of
 from lysoquant.io.raw.description import Acquisition, Plane, Position
 from lysoquant.io.raw.names import (
     PLATE_FORMATS,
@@ -27,77 +21,31 @@ from lysoquant.io.raw.names import (
     normal_row,
     normal_well,
     plate_format,
-    printable,
     some,
     unique_labels,
 )
-from lysoquant.io.raw.pixels import MAX_PLANE_PX, UM_PER_UNIT, Pixels, shown
+from lysoquant.io.raw.ngff import (
+    ARRAY_FILE,
+    GROUP_METADATA,
+    WRONG,
+    Json,
+    attributes_of,
+    folder_inside,
+    plane_index,
+    said,
+)
 from lysoquant.io.raw.reader import Options, Reader, Source
+from lysoquant.io.raw.tiff_metadata import UM_PER_UNIT
+from lysoquant.io.raw.zarr_array import read_array
 from lysoquant.vocabulary import NgffVersion, well_order
-
-_METADATA: Final[Mapping[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zattrs"}
-
-_ARRAY: Final[Mapping[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zarray"}
-
-_MAX_METADATA_BYTES: Final = 2**24
-"""Longer metadata of one group are damaged: a plate of 1536 wells has about 200 kB."""
 
 _MAX_FIELDS: Final = 10_000
 """More fields in one well are damaged metadata."""
-
-_PACKERS: Final = ("blosc", "zstd", "zlib", "gzip", "bz2", "lzma", "lz4", "delta", "shuffle", "crc32", "crc32c")
-
-_CODECS: Final = frozenset((*_PACKERS, "bytes", "transpose", "sharding_indexed"))
-"""Codecs that only pack numbers. Others are refused: Zarr v2 knows one (``pickle``) that runs what a file says."""
 
 _SAME: Final = 1e-3
 """Relative difference under which two pixel sizes are one, written with fewer digits."""
 
 _AXES: Final = "tczyx"
-
-_Y, _X = -1, -2
-"""In place of a number in a plane's index: the array's axes Y and X."""
-
-_WRONG: Final = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What metadata of another form than expected raise while they are read."""
-
-_Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Array:
-    """What an array's own metadata say.
-
-    Attributes
-    ----------
-    shape, chunk : tuple of int
-        Of the array and of the smallest piece that is unpacked at a time.
-    dtype : numpy.dtype
-        Of the pixels.
-    """
-
-    shape: tuple[int, ...]
-    chunk: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-
-@dataclass(frozen=True)
-class InPlace:
-    """An image that can be used where it lies.
-
-    Attributes
-    ----------
-    axes : str
-        Axes of its arrays, ``c``, ``y``, ``x`` and perhaps ``t`` and ``z`` of length 1.
-    arrays : tuple of pathlib.Path
-        Folders of its levels, each half the one before.
-    chunk : tuple of int
-        (Y, X) of a chunk of the largest level.
-    """
-
-    axes: str
-    arrays: tuple[Path, ...]
-    chunk: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -126,10 +74,10 @@ class _Plate:
 def recognise_ome_zarr(source: Source) -> str | None:
     """What is seen where the folder is an OME-Zarr plate."""
     found = _plate_at(source.folder.path)
-    if found is None or source.file not in (None, _METADATA[found[0]]):
+    if found is None or source.file not in (None, GROUP_METADATA[found[0]]):
         return None
     version, plate = found
-    return f"{_METADATA[version]} with a plate (OME-Zarr {clean_label(str(plate.get('version', version)))[:10]})"
+    return f"{GROUP_METADATA[version]} with a plate (OME-Zarr {clean_label(str(plate.get('version', version)))[:10]})"
 
 
 def describe_ome_zarr(source: Source, options: Options) -> Acquisition:
@@ -175,193 +123,22 @@ def describe_ome_zarr(source: Source, options: Options) -> Acquisition:
     )
 
 
-def read_array(path: Path) -> Array:
-    """What an array's metadata file says.
-
-    Raises
-    ------
-    FieldError
-        If it is gone, damaged, too large to be true, or names a codec that does more than unpack numbers.
-    """
-    if not path.is_file():
-        raise UnreachedFileError(f"{shown(path)}: the array is gone; copy the plate again")
-    try:
-        content = _json(path)
-        if path.name == ".zarray":
-            dtype, codecs = content["dtype"], [content["compressor"], *(content.get("filters") or ())]
-            chunk = content["chunks"]
-        else:
-            dtype, codecs = f"|{content['data_type']}", list(content["codecs"])
-            chunk = content["chunk_grid"]["configuration"]["chunk_shape"]
-        while codecs:
-            codec = codecs.pop()
-            if codec is None:
-                continue
-            name = str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")
-            if name not in _CODECS:
-                raise ValueError(f"codec {clean_label(name)!r}; expected one of {', '.join(sorted(_CODECS))}")
-            if name == "sharding_indexed":
-                inside = codec["configuration"]
-                chunk = inside["chunk_shape"]
-                codecs += [*inside["codecs"], *inside["index_codecs"]]
-        shape, chunk = _lengths(content["shape"]), _lengths(chunk)
-        if len(shape) != len(chunk) or math.prod(chunk) > 2 * MAX_PLANE_PX:
-            raise ValueError(f"chunks of {' x '.join(map(str, chunk))}")
-        if not re.fullmatch(r"[<>|](?:[uif][1248]|u?int(?:8|16|32|64)|float(?:32|64))", str(dtype)):
-            raise ValueError(f"data type {clean_label(str(dtype))!r}")
-        return Array(shape=shape, chunk=chunk, dtype=np.dtype(dtype.removeprefix("|")))
-    except OSError as error:
-        raise FieldError(
-            f"{shown(path)}: can't be read ({error.strerror}); check its rights or copy it again"
-        ) from error
-    except (*_WRONG, RecursionError) as error:
-        raise FieldError(f"{shown(path)}: not a usable Zarr array ({_said(error)}); copy or export it again") from error
-
-
-def read_zarr_plane(plane: Plane) -> Pixels:
-    """Read one plane; as :func:`lysoquant.io.raw.planes.read_plane`."""
-    import zarr
-
-    array, index = read_array(plane.path), plane.index or ()
-    if len(index) != len(array.shape) or any(at >= length for at, length in zip(index, array.shape, strict=True)):
-        raise FieldError(f"{shown(plane.path)}: has no plane {plane.index}; it changed: run the plate again")
-    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
-        raise FieldError(f"{shown(plane.path)}: pixels are {array.dtype.name}; expected grey uint8 or uint16")
-    if math.prod(length for at, length in zip(index, array.shape, strict=True) if at < 0) > MAX_PLANE_PX:
-        raise FieldError(f"{shown(plane.path)}: says that its planes are {array.shape}; copy the plate again")
-    with opened(plane.path, "Zarr"):
-        files_of(plane.path)
-        opened_array = zarr.open_array(plane.path.parent, mode="r", zarr_format=_zarr_format(plane.path))
-        pixels = np.asarray(cast("Any", opened_array)[tuple(slice(None) if at < 0 else at for at in index)])
-    is_turned = [at for at in index if at < 0] == [_X, _Y]
-    return checked(pixels.T if is_turned else pixels, plane)
-
-
-def in_place(planes: Sequence[Plane], *, ngff_version: NgffVersion, levels: int) -> InPlace | str:
-    """Whether a field's planes, one a channel, are an image that our store can refer to; a string says why not.
-
-    Parameters
-    ----------
-    planes : sequence of Plane
-        In the order of the store's channels.
-    ngff_version : str
-        Of the store.
-    levels : int
-        So many are taken at most: those that are halved as label images are.
-    """
-    try:
-        return _require_fit(planes, ngff_version, levels)
-    except (*_WRONG, FieldError) as error:
-        return _said(error)
-
-
-def _require_fit(planes: Sequence[Plane], ngff_version: NgffVersion, levels: int) -> InPlace:
-    path = planes[0].path
-    version: NgffVersion = "0.4" if path.name == _ARRAY["0.4"] else "0.5"
-    if version != ngff_version:
-        raise ValueError(f'they are OME-Zarr {version}; set convert.ngff_version to "{version}" to use them in place')
-    folder, multiscale = _image_of(path.parent, version)
-    axes = "".join(axis["name"] for axis in multiscale["axes"])
-    array = read_array(path)
-    lengths = dict(zip(axes, array.shape, strict=True))
-    if axes not in ("cyx", "czyx", "tcyx", "tczyx"):
-        raise ValueError(f"their axes are {', '.join(axes)}")
-    if lengths.get("t", 1) * lengths.get("z", 1) > 1:
-        raise ValueError("they have several Z planes or time points")
-    wanted = [(path, _index(axes, channel)) for channel in range(lengths["c"])]
-    if [(plane.path, plane.index) for plane in planes] != wanted:
-        raise ValueError("their channels are others, or in another order, than the plate's")
-    if array.dtype.str not in ("|u1", "<u2"):
-        raise ValueError(f"their pixels are {array.dtype.str}")
-    arrays = [path.parent]
-    for dataset in multiscale["datasets"][1:levels]:
-        smaller = _inside(folder, dataset["path"])
-        level = read_array(smaller / path.name)
-        size = (-(-length // 2 ** len(arrays)) for length in array.shape[-2:])
-        if level.shape != (*array.shape[:-2], *size) or level.dtype != array.dtype:
-            break
-        arrays.append(smaller)
-    return InPlace(axes, tuple(arrays), (array.chunk[-2], array.chunk[-1]))
-
-
-def _image_of(array: Path, version: NgffVersion) -> tuple[Path, _Json]:
-    """The image group that an array is the largest level of, and its metadata."""
-    for folder in list(array.parents)[:4]:
-        multiscales = _attributes(folder, version).get("multiscales")
-        if multiscales and folder / multiscales[0]["datasets"][0]["path"] == array:
-            return folder, multiscales[0]
-    raise ValueError("its metadata changed")
-
-
-def _index(axes: str, channel: int, time: int = 0, z: int = 0) -> tuple[int, ...]:
-    at = {"t": time, "c": channel, "z": z, "y": _Y, "x": _X}
-    return tuple(at[axis] for axis in axes)
-
-
-def zarr_size_um(path: Path) -> float | None:
-    """None: an array has no pixel size of its own; the metadata of its image are in the plate's description."""
-    return None
-
-
-def _zarr_format(path: Path) -> Any:
-    return 2 if path.name == ".zarray" else 3
-
-
-def _plate_at(folder: Path) -> tuple[NgffVersion, _Json] | None:
-    for version in _METADATA:
-        plate = _attributes(folder, version).get("plate")
+def _plate_at(folder: Path) -> tuple[NgffVersion, Json] | None:
+    for version in GROUP_METADATA:
+        plate = attributes_of(folder, version).get("plate")
         if isinstance(plate, dict):
             return version, plate
     return None
 
 
-def _attributes(folder: Path, version: NgffVersion) -> _Json:
-    """NGFF metadata of a group; empty where there are none that can be read."""
-    try:
-        content = _json(folder / _METADATA[version])
-        found = content["attributes"]["ome"] if version == "0.5" else content
-    except (*_WRONG, OSError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _json(path: Path) -> _Json:
-    with open_file(path) as handle:
-        text = handle.read(_MAX_METADATA_BYTES + 1)
-    if len(text) > _MAX_METADATA_BYTES:
-        raise ValueError(f"metadata of more than {_MAX_METADATA_BYTES // 2**20} MiB")
-    value = json.loads(text.decode())
-    if not isinstance(value, dict):
-        raise TypeError("no JSON object")
-    return value
-
-
-def _inside(folder: Path, path: object) -> Path:
-    """A folder below another.
-
-    Raises
-    ------
-    ValueError
-        If the path leads out of it, or over a linked folder.
-    """
-    parts = path.split("/") if isinstance(path, str) else []
-    for part in parts or [""]:
-        if not re.fullmatch(r"(?!\.)[A-Za-z0-9._ -]{1,100}", part):
-            raise ValueError(f"path {clean_label(str(path))!r} does not lead into {printable(folder.name)}")
-        folder = folder / part
-        if folder.is_symlink():
-            raise ValueError(f"{printable(folder.name)} is a linked folder, which is not followed")
-    return folder
-
-
-def _wells(plate: _Plate, metadata: _Json) -> dict[str, Path]:
+def _wells(plate: _Plate, metadata: Json) -> dict[str, Path]:
     entries = metadata.get("wells")
     folders: dict[str, Path] = {}
     strangers: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         path = entry.get("path") if isinstance(entry, dict) else None
         try:
-            folder = _inside(plate.root, path)
+            folder = folder_inside(plate.root, path)
             row, column = str(path).split("/")
             well = normal_well(f"{normal_row(row)}{int(column)}")
         except ValueError:
@@ -379,7 +156,7 @@ def _wells(plate: _Plate, metadata: _Json) -> dict[str, Path]:
     return folders
 
 
-def _declared(metadata: _Json) -> tuple[int, int] | None:
+def _declared(metadata: Json) -> tuple[int, int] | None:
     sizes = [len(names) if isinstance(names := metadata.get(key), list) else 0 for key in ("rows", "columns")]
     return (
         (sizes[0], sizes[1]) if all(0 < n <= most for n, most in zip(sizes, PLATE_FORMATS[-1], strict=True)) else None
@@ -388,7 +165,7 @@ def _declared(metadata: _Json) -> tuple[int, int] | None:
 
 def _images(plate: _Plate, well: str, folder: Path) -> dict[str, _Image | str]:
     """Images of a well by the path in it; a string says why one can't be used."""
-    attributes = _attributes(folder, plate.version).get("well")
+    attributes = attributes_of(folder, plate.version).get("well")
     entries = attributes.get("images") if isinstance(attributes, dict) else None
     if not isinstance(entries, list) or not 0 < len(entries) <= _MAX_FIELDS:
         plate.notes.append(f"well {well}: no metadata that list its fields")
@@ -401,14 +178,14 @@ def _images(plate: _Plate, well: str, folder: Path) -> dict[str, _Image | str]:
             plate.notes.append(f"well {well}: lists field {name!r} twice, read once")
             continue
         try:
-            found[name] = _image(plate, _inside(folder, path))
-        except (*_WRONG, FieldError) as error:
-            found[name] = f"well {well} field {name}: {_said(error)}"
+            found[name] = _image(plate, folder_inside(folder, path))
+        except (*WRONG, FieldError) as error:
+            found[name] = f"well {well} field {name}: {said(error)}"
     return found
 
 
 def _image(plate: _Plate, folder: Path) -> _Image:
-    attributes = _attributes(folder, plate.version)
+    attributes = attributes_of(folder, plate.version)
     if not attributes.get("multiscales"):
         raise ValueError("no image there, or without metadata; copy or export the plate again")
     multiscale = attributes["multiscales"][0]
@@ -418,7 +195,7 @@ def _image(plate: _Plate, folder: Path) -> _Image:
         raise ValueError(
             f"axes {clean_label(', '.join(map(str, names)))}; expected y, x and some of t, c, z, each once"
         )
-    path = _inside(folder, dataset["path"]) / _ARRAY[plate.version]
+    path = folder_inside(folder, dataset["path"]) / ARRAY_FILE[plate.version]
     array = read_array(path)
     if len(array.shape) != len(names):
         raise ValueError(f"{len(array.shape)} axes in the array, {len(names)} in the metadata; export the plate again")
@@ -433,7 +210,7 @@ def _image(plate: _Plate, folder: Path) -> _Image:
     return _Image(path, "".join(names), lengths, _channel_labels(attributes, lengths.get("c", 1)), size)
 
 
-def _pixel_size_um(multiscale: _Json, dataset: _Json, names: Sequence[str]) -> float | None:
+def _pixel_size_um(multiscale: Json, dataset: Json, names: Sequence[str]) -> float | None:
     """Size of square pixels; None where the metadata give none: no unit, no scale, or an impossible one."""
     sizes = []
     try:
@@ -445,17 +222,17 @@ def _pixel_size_um(multiscale: _Json, dataset: _Json, names: Sequence[str]) -> f
                     if each["type"] == "scale":
                         size *= float(each["scale"][at])
             sizes.append(size)
-    except _WRONG:
+    except WRONG:
         return None
     good = all(0 < size < math.inf for size in sizes) and math.isclose(*sizes, rel_tol=0.01)
     return float(f"{sizes[1]:.6g}") if good else None
 
 
-def _channel_labels(attributes: _Json, n_channels: int) -> list[str]:
+def _channel_labels(attributes: Json, n_channels: int) -> list[str]:
     """Names by ``omero``; none where it does not give one for each channel."""
     try:
         names = [channel["label"] for channel in attributes["omero"]["channels"]]
-    except _WRONG:
+    except WRONG:
         return []
     cleaned = [clean_label(name) if isinstance(name, str) else "" for name in names]
     return cleaned if len(cleaned) == n_channels and all(cleaned) else []
@@ -495,7 +272,7 @@ def _position(
     for channel, label in enumerate(of_image[image.path]):
         for time in range(image.lengths.get("t", 1)):
             for z in range(image.lengths.get("z", 1)):
-                plane = Plane(image.path, _index(image.axes, channel, time, z))
+                plane = Plane(image.path, plane_index(image.axes, channel, time, z))
                 planes.setdefault(label, {})[time + 1, z + 1] = plane
     return Position(name=name, planes=planes, problems=tuple(problems))
 
@@ -514,22 +291,8 @@ def _note(plate: _Plate) -> None:
     if plate.n_without_size:
         plate.notes.append(
             f"{count_of(plate.n_without_size, 'field')} without a usable pixel size (scale and unit of square pixels):"
-            " give pixel_size_um in plates.tsv"
+            " set pixel_size_um in plates.tsv"
         )
-
-
-def _lengths(values: Any) -> tuple[int, ...]:
-    if not isinstance(values, list) or not all(type(value) is int and 0 < value < 2**40 for value in values):
-        raise ValueError(f"lengths {clean_label(str(values))}")
-    return tuple(values)
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, FieldError):
-        return str(error)
-    # Metadata decide how long such a text is.
-    text = printable(" ".join(str(error).split()))[:300]
-    return text if type(error) is ValueError else f"{type(error).__name__}: {text}"
 
 
 OME_ZARR: Final = Reader(

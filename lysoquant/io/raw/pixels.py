@@ -8,45 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
 from lysoquant.errors import FieldError, UnreachedFileError
 from lysoquant.files import require_file
 from lysoquant.io.raw.description import Plane
 from lysoquant.io.raw.names import clean_label, printable
+from lysoquant.io.raw.tiff_metadata import channel_names, description_xml, local_name, pixel_size_um
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 MAX_PLANE_PX: Final = 2**28
 """Largest plane that is read (16,384 x 16,384): a damaged header must not ask for all memory."""
-
-UM_PER_UNIT: Final = {
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "um": 1.0,
-    "\N{MICRO SIGN}m": 1.0,
-    "\N{GREEK SMALL LETTER MU}m": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "micrometre": 1.0,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-}
-
-_MAX_PLANES: Final = 100_000
-"""Planes of one file that OME-XML may speak of."""
 
 _BILEVEL: Final = frozenset({2, 3, 4, 32771})
 """Codes for black and white; pixels of more bits made of them are noise."""
@@ -82,6 +64,72 @@ class ImageFile:
     further_images: int
 
 
+class TiffImage:
+    """A TIFF file held open; close it after use.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    content : bytes, optional
+        All of its bytes, if they were read already: then the file is not opened again.
+
+    Attributes
+    ----------
+    xml : xml.etree.ElementTree.Element or None
+        The first page's description where it is XML.
+
+    Raises
+    ------
+    FieldError
+        From here and from every method: if the file is gone, unreadable, or refused.
+    """
+
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        self._path = path
+        with _in_one_line(path), ExitStack() as on_error:
+            source = require_file(path) if content is None else BytesIO(content)
+            # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
+            self._tif = on_error.enter_context(tifffile.TiffFile(source, name=path.name, _multifile=False))
+            if self._tif.flags & _SLIDE_SCANNER_FLAGS:
+                raise FieldError(f"{shown(path)}: a slide scanner's file; export it as plain or OME-TIFF")
+            self.xml = description_xml(self._tif, where=shown(path))
+            on_error.pop_all()
+
+    def structure(self) -> ImageFile:
+        """As :func:`inspect_image`."""
+        with _in_one_line(self._path):
+            return _structure(self._path, self._tif, self.xml)
+
+    def plane(self, plane: Plane) -> Pixels:
+        """As :func:`read_plane`."""
+        with _in_one_line(self._path):
+            if plane.page is not None:
+                pixels = _page_pixels(plane.path, self._tif, plane.page)
+            else:
+                image = _structure(plane.path, self._tif, self.xml)
+                _check_index(plane, image)
+                pixels = _plane_pixels(plane, self._tif.series[0], image)
+            return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+
+    def pixel_size_um(self) -> float | None:
+        """Pixel size that the file's metadata give; None where they say nothing usable."""
+        with _in_one_line(self._path):
+            return pixel_size_um(self._tif, self.xml)
+
+    def wavelength_name(self) -> str | None:
+        """As :func:`wavelength_name`."""
+        with _in_one_line(self._path):
+            if self.xml is None or not self._tif.is_metaseries:
+                return None
+            names = [prop.get("value", "") for prop in self.xml.iter("prop") if prop.get("id") == "_IllumSetting_"]
+            return clean_label(names[0]) or None if names else None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tif.close()
+
+
 def inspect_image(path: Path) -> ImageFile:
     """Structure of an image file, from its headers alone.
 
@@ -90,8 +138,8 @@ def inspect_image(path: Path) -> ImageFile:
     FieldError
         If the file is gone, unreadable, or no stack of grey uint8 or uint16 planes.
     """
-    with _opened(path) as (tif, xml):
-        return _structure(path, tif, xml)
+    with closing(TiffImage(path)) as image:
+        return image.structure()
 
 
 def read_plane(plane: Plane) -> Pixels:
@@ -113,35 +161,8 @@ def read_plane(plane: Plane) -> Pixels:
         If the file is gone, truncated or unreadable, is not of grey uint8 or uint16 planes, or has no such plane.
         The message is one line: file, fault, remedy.
     """
-    with _opened(plane.path) as (tif, xml):
-        if plane.page is not None:
-            pixels = _page_pixels(plane.path, tif, plane.page)
-        else:
-            image = _structure(plane.path, tif, xml)
-            _check_index(plane, image)
-            pixels = _plane_pixels(plane, tif.series[0], image)
-    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
-
-
-def file_pixel_size_um(path: Path) -> float | None:
-    """Pixel size that an image file's metadata give.
-
-    MetaSeries (``spatial-calibration-x`` where the calibration is on), OME-XML (``PhysicalSizeX``) and ImageJ
-    (resolution tags with a metric unit) are understood, in this order. Resolutions in dots per inch are not
-    sizes of anything that was imaged and are passed over, as are pixels that are not square.
-
-    Returns
-    -------
-    float or None
-        Micrometres; None where the file says nothing usable.
-
-    Raises
-    ------
-    FieldError
-        If the file is gone or unreadable.
-    """
-    with _opened(path) as (tif, xml):
-        return _pixel_size_um(tif, xml)
+    with closing(TiffImage(plane.path)) as image:
+        return image.plane(plane)
 
 
 def ome_xml(path: Path) -> Element | None:
@@ -152,8 +173,8 @@ def ome_xml(path: Path) -> Element | None:
     FieldError
         If the file is gone or unreadable.
     """
-    with _opened(path) as (_, xml):
-        return xml if xml is not None and local_name(xml) == "OME" else None
+    with closing(TiffImage(path)) as image:
+        return image.xml if image.xml is not None and local_name(image.xml) == "OME" else None
 
 
 def wavelength_name(path: Path) -> str | None:
@@ -164,11 +185,8 @@ def wavelength_name(path: Path) -> str | None:
     FieldError
         If the file is gone or unreadable.
     """
-    with _opened(path) as (tif, xml):
-        if xml is None or not tif.is_metaseries:
-            return None
-        names = [prop.get("value", "") for prop in xml.iter("prop") if prop.get("id") == "_IllumSetting_"]
-        return clean_label(names[0]) or None if names else None
+    with closing(TiffImage(path)) as image:
+        return image.wavelength_name()
 
 
 def shown(path: Path) -> str:
@@ -177,13 +195,10 @@ def shown(path: Path) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Element | None]]:
+def _in_one_line(path: Path) -> Iterator[None]:
+    """Whatever a damaged file makes tifffile raise becomes a FieldError."""
     try:
-        # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
-        with tifffile.TiffFile(require_file(path), _multifile=False) as tif:
-            if tif.flags & _SLIDE_SCANNER_FLAGS:
-                raise FieldError(f"{shown(path)}: a slide scanner's file; export it as plain or OME-TIFF")
-            yield tif, description_xml(tif, where=shown(path))
+        yield
     except FieldError:
         raise
     except FileNotFoundError as error:
@@ -202,58 +217,6 @@ def _one_line(error: Exception) -> str:
     return clean_label(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
-def description_xml(tif: Any, *, where: str) -> Element | None:
-    """The first page's description as XML, vetted before tifffile parses it without care; None where it is none.
-
-    Parameters
-    ----------
-    tif : tifffile.TiffFile
-        The open file.
-    where : str
-        The file, as messages name it.
-
-    Raises
-    ------
-    FieldError
-        If it has a document type or entities, or declares more planes than any file holds.
-    """
-    text = tif.pages.first.description.lstrip("\ufeff \t\r\n")
-    if not text.startswith("<"):
-        return None
-    try:
-        root: Element = fromstring(text, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise FieldError(
-            f"{where}: its XML metadata hold a document type or entities, which are refused; save it without"
-        ) from error
-    except ParseError:
-        return None
-    count = _declared_planes(root, tif.pages.first)
-    if count > _MAX_PLANES:  # tifffile would make room for as many
-        raise FieldError(f"{where}: its XML speaks of {count} planes; expected at most {_MAX_PLANES}: export it again")
-    return root
-
-
-def _declared_planes(root: Element, page: Any) -> int:
-    """The most planes that any element of OME-XML speaks of, in planes as large as the file's first."""
-    counts = [0]
-    for element in root.iter():
-        if local_name(element) == "Pixels":
-            sizes = [max(1, _whole(element.get(f"Size{axis}"))) for axis in "XYZCT"]
-            counts.append(math.prod(sizes) // max(1, page.imagewidth * page.imagelength))
-        elif local_name(element) == "TiffData":
-            counts += [_whole(element.get(name)) for name in ("IFD", "PlaneCount", "FirstZ", "FirstC", "FirstT")]
-    return max(counts)
-
-
-def _whole(text: str | None) -> int:
-    """A whole number; 0 where the text is none."""
-    try:
-        return int(text or 0)
-    except ValueError:
-        return 0
-
-
 def _structure(path: Path, tif: Any, xml: Element | None) -> ImageFile:
     series = tif.series[0]
     axes = _grey_axes(path, tif, series)
@@ -265,8 +228,8 @@ def _structure(path: Path, tif: Any, xml: Element | None) -> ImageFile:
         axes=letters,
         lengths=lengths,
         shape=(series.shape[axes.index("Y")], series.shape[axes.index("X")]),
-        channel_names=_channel_names(tif, xml, dict(leading)),
-        pixel_size_um=_pixel_size_um(tif, xml),
+        channel_names=channel_names(tif, xml, dict(leading)),
+        pixel_size_um=pixel_size_um(tif, xml),
         further_images=len(tif.series) - 1,
     )
 
@@ -352,91 +315,3 @@ def _check_extent(path: Path, page: Any) -> None:
     end = max(offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True))
     if end > size:
         raise FieldError(f"{shown(path)}: truncated at {size} of at least {end} bytes; copy it again")
-
-
-def _channel_names(tif: Any, xml: Element | None, leading: Mapping[str, int]) -> tuple[str, ...]:
-    expected = leading.get("C", 1)
-    names = _ome_channel_names(xml)
-    if not names and tif.is_imagej:
-        labels = (tif.imagej_metadata or {}).get("Labels", [])
-        # ImageJ labels every plane: they name the channels only where channels are all there is.
-        names = [labels] if isinstance(labels, str) else list(labels) if set(leading) <= {"C"} else []
-    cleaned = tuple(clean_label(str(name)) for name in names)
-    return cleaned if len(cleaned) == expected and all(cleaned) else ()
-
-
-def _ome_channel_names(xml: Element | None) -> list[str]:
-    pixels = _first(xml, "Pixels")
-    if pixels is None:
-        return []
-    return [child.get("Name", "") for child in pixels if local_name(child) == "Channel"]
-
-
-def _pixel_size_um(tif: Any, xml: Element | None) -> float | None:
-    for size in (_metaseries_size_um(tif, xml), _ome_size_um(xml), _imagej_size_um(tif)):
-        if size is not None:
-            return size
-    return None
-
-
-def _metaseries_size_um(tif: Any, xml: Element | None) -> float | None:
-    if xml is None or not tif.is_metaseries:
-        return None
-    values = {prop.get("id"): prop.get("value") for prop in xml.iter("prop")}
-    if values.get("spatial-calibration-state") != "on":
-        return None
-    unit = values.get("spatial-calibration-units")
-    return _square_um(values.get("spatial-calibration-x"), values.get("spatial-calibration-y"), unit)
-
-
-def _ome_size_um(xml: Element | None) -> float | None:
-    pixels = _first(xml, "Pixels")
-    if pixels is None:
-        return None
-    x, y = (in_um(pixels.get(f"PhysicalSize{a}"), pixels.get(f"PhysicalSize{a}Unit", "um")) for a in "XY")
-    return _square_um(x, y, "um")
-
-
-def _imagej_size_um(tif: Any) -> float | None:
-    unit = (tif.imagej_metadata or {}).get("unit")
-    tags = tif.pages.first.tags
-    if not isinstance(unit, str) or "XResolution" not in tags:
-        return None
-    x, y = (_inverse(tags[name].value if name in tags else None) for name in ("XResolution", "YResolution"))
-    return _square_um(x, y, unit)
-
-
-def _inverse(resolution: object) -> float | None:
-    if not isinstance(resolution, tuple) or len(resolution) != 2 or not resolution[0]:
-        return None
-    return float(resolution[1] / resolution[0])
-
-
-def in_um(value: object, unit: str | None) -> float | None:
-    """A length in micrometres; None unless it is a positive number of a known unit."""
-    try:
-        size = float(str(value))
-    except ValueError:
-        return None
-    factor = UM_PER_UNIT.get((unit or "").replace("\\u00B5", "\N{MICRO SIGN}").strip())
-    if factor is None or not math.isfinite(size) or size <= 0:
-        return None
-    return size * factor
-
-
-def _square_um(x: object, y: object, unit: str | None) -> float | None:
-    """Size of a pixel from its width and height (absent: as wide); None where they differ by over 1 %."""
-    width = in_um(x, unit)
-    height = width if y is None else in_um(y, unit)
-    if width is None or height is None or not math.isclose(width, height, rel_tol=0.01):
-        return None
-    return width
-
-
-def _first(xml: Element | None, name: str) -> Element | None:
-    return next((element for element in xml.iter() if local_name(element) == name), None) if xml is not None else None
-
-
-def local_name(element: Element) -> str:
-    """Name of an XML element without its namespace."""
-    return str(element.tag).rpartition("}")[2]

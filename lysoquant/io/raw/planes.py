@@ -1,49 +1,70 @@
-"""Pixels of a plane, by the type of its file."""
+"""Image files held open, and pixels of a plane, by the type of its file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from lysoquant.files import ARRAY_METADATA
-from lysoquant.io.raw import pixels
 from lysoquant.io.raw.description import Plane
-from lysoquant.io.raw.leica import lif_size_um, read_lif_plane
-from lysoquant.io.raw.nikon import nd2_size_um, read_nd2_plane
-from lysoquant.io.raw.ome_zarr import read_zarr_plane, zarr_size_um
-from lysoquant.io.raw.pixels import Pixels
-from lysoquant.io.raw.zeiss import czi_size_um, read_czi_plane
+from lysoquant.io.raw.leica import LifImage
+from lysoquant.io.raw.nikon import Nd2Image
+from lysoquant.io.raw.pixels import Pixels, TiffImage
+from lysoquant.io.raw.zarr_array import ZarrImage
+from lysoquant.io.raw.zeiss import CziImage
 
 
-@dataclass(frozen=True)
-class PixelReader:
-    """How files of one type are read.
+class OpenImage(Protocol):
+    """An image file held open, for one thread; every method raises FieldError: file, fault, remedy."""
 
-    Attributes
-    ----------
-    read_plane : callable
-        Pixels (Y, X) of a plane, uint8 or uint16; raises FieldError: file, fault, remedy.
-    pixel_size_um : callable
-        Pixel size that the file's own metadata give, or None.
-    """
+    def plane(self, plane: Plane) -> Pixels:
+        """Pixels (Y, X) of a plane of the file, uint8 or uint16, as stored, in native byte order."""
 
-    read_plane: Callable[[Plane], Pixels]
-    pixel_size_um: Callable[[Path], float | None]
+    def pixel_size_um(self) -> float | None:
+        """Pixel size that the file's own metadata give, or None."""
+
+    def close(self) -> None:
+        """Close the file."""
 
 
-_TIFF: Final = PixelReader(pixels.read_plane, pixels.file_pixel_size_um)
-
-PIXEL_READERS: Final[Mapping[str, PixelReader]] = {
-    ".tif": _TIFF,
-    ".tiff": _TIFF,
-    ".lif": PixelReader(read_lif_plane, lif_size_um),
-    ".czi": PixelReader(read_czi_plane, czi_size_um),
-    ".nd2": PixelReader(read_nd2_plane, nd2_size_um),
-    **dict.fromkeys(ARRAY_METADATA, PixelReader(read_zarr_plane, zarr_size_um)),
+IMAGE_TYPES: Final[Mapping[str, Callable[[Path], OpenImage]]] = {
+    ".tif": TiffImage,
+    ".tiff": TiffImage,
+    ".lif": LifImage,
+    ".czi": CziImage,
+    ".nd2": Nd2Image,
+    **dict.fromkeys(ARRAY_METADATA, ZarrImage),
 }
 """By the ending of a file in lower case, or its name. A new type of file is a line here."""
+
+
+def _type(path: Path) -> Callable[[Path], OpenImage]:
+    return IMAGE_TYPES.get(path.name) or IMAGE_TYPES.get(path.suffix.lower(), TiffImage)
+
+
+def reads_content(path: Path) -> bool:
+    """Whether a file can be read from its bytes, so that who has them need not open it again."""
+    return _type(path) is TiffImage
+
+
+def open_image(path: Path, content: bytes | None = None) -> OpenImage:
+    """Open an image file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; of a Zarr array its metadata file.
+    content : bytes, optional
+        All bytes of a file for which :func:`reads_content` is true.
+
+    Raises
+    ------
+    FieldError
+        If the file is gone, truncated or unreadable. The message is one line: file, fault, remedy.
+    """
+    return _type(path)(path) if content is None else TiffImage(path, content)
 
 
 def read_plane(plane: Plane) -> Pixels:
@@ -58,9 +79,9 @@ def read_plane(plane: Plane) -> Pixels:
     ------
     FieldError
         If the file is gone, truncated or unreadable, is not of grey uint8 or uint16 planes, or has no such plane.
-        The message is one line: file, fault, remedy.
     """
-    return _reader(plane.path).read_plane(plane)
+    with closing(open_image(plane.path)) as image:
+        return image.plane(plane)
 
 
 def file_pixel_size_um(path: Path) -> float | None:
@@ -71,8 +92,5 @@ def file_pixel_size_um(path: Path) -> float | None:
     FieldError
         If the file is gone or unreadable.
     """
-    return _reader(path).pixel_size_um(path)
-
-
-def _reader(path: Path) -> PixelReader:
-    return PIXEL_READERS.get(path.name) or PIXEL_READERS.get(path.suffix.lower(), _TIFF)
+    with closing(open_image(path)) as image:
+        return image.pixel_size_um()

@@ -9,7 +9,7 @@ from pathlib import Path
 from lysoquant.errors import PlateError
 from lysoquant.io.raw.description import Acquisition
 from lysoquant.io.raw.names import Folder, read_folder
-from lysoquant.vocabulary import RawFormat
+from lysoquant.vocabulary import PATTERN_FORMATS, RawFormat
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,6 @@ class Reader:
         The acquisition.
     is_fallback : bool
         Only asked where no other reader recognises the source.
-    takes_options : bool
-        Whether it uses :class:`Options`.
     """
 
     name: RawFormat
@@ -78,7 +76,11 @@ class Reader:
     recognise: Callable[[Source], str | None]
     describe: Callable[[Source, Options], Acquisition]
     is_fallback: bool = False
-    takes_options: bool = False
+
+    @property
+    def takes_options(self) -> bool:
+        """Whether it uses :class:`Options`."""
+        return self.name in PATTERN_FORMATS
 
 
 def look_at(path: Path) -> Source:

@@ -155,7 +155,7 @@ def _of_channel(label: str, own: Sequence[int], z: ZChoice) -> tuple[int, ...]:
         return stack
     fault = "no projection of the instrument" if z == "projection" else f"no plane {z}"
     raise PlateError(
-        f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` (init: --z) to one of"
+        f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` to one of"
         " the numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
     )
 
@@ -208,9 +208,15 @@ def _fields_at(acquisition: Acquisition, plan: _Plan, time: int, well: str, posi
         except PlateError:
             problem = (
                 f"well {well} field {position.name}: has {_choices(held)} and not what `convert.z` asks for ({plan.z});"
-                " set it to max, sharpest or each"
+                " set `convert.z` to max, sharpest or each"
             )
-            yield Field(name=position.name, planes={}, problems=(*problems, problem), timepoint=time)
+            yield Field(
+                name=position.name,
+                planes={},
+                problems=(*problems, problem),
+                timepoint=time,
+                position=position.name,
+            )
             return
         if len(planes) == 1 and len(plan.planes) > 1:
             planes = [(f" z{min(min(numbers) for numbers in held.values())}", planes[0][1])] if held else planes
@@ -257,6 +263,7 @@ def _field(
         problems=tuple(told),
         timepoint=place.time,
         reduction=_REDUCTIONS.get(plan.z, "plane"),
+        position=position.name,
     )
 
 

@@ -177,7 +177,6 @@ TIFF: Final = Reader(
     recognise=recognise_tiff,
     describe=describe_tiff,
     is_fallback=True,
-    takes_options=True,
 )
 
 
@@ -192,7 +191,7 @@ def _images(source: Source, options: Options, notes: list[str]) -> list[str]:
     if options.pattern is None and len(images) > 1:
         raise PlateError(
             f"{source.path}: {count_of(len(images), 'TIFF file')} (such as {printable(images[0])}) without the metadata"
-            f" of a plate; give a pattern that finds the well in a name: --pattern '{EXAMPLE_PATTERN}'"
+            f" of a plate; set pattern in plates.tsv to what finds the well in a name, such as '{EXAMPLE_PATTERN}'"
         )
     return images
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 from xml.etree.ElementTree import Element
@@ -38,42 +39,58 @@ def inspect_czi(path: Path) -> list[Image]:
     FieldError
         If the file can't be read.
     """
-    from pylibCZIrw import czi
-
-    with opened(path, "CZI"), czi.open_czi(str(path)) as file:
-        root: Element = fromstring(file.raw_metadata, forbid_dtd=True)
-        extents = dict(file.total_bounding_box)
-        kinds = dict(file.pixel_types)
-        scenes = dict(file.scenes_bounding_rectangle)
-    sizes = {axis: high - low for axis, (low, high) in extents.items()}
-    if not scenes:
-        shapes = {_WHOLE: (sizes.get("Y", 0), sizes.get("X", 0))}
-    else:
-        shapes = {number: (rectangle.h, rectangle.w) for number, rectangle in sorted(scenes.items())}
-    named = {
-        int(scene.get("Index", _WHOLE)): scene for scene in root.iter("Scene") if scene.get("Index", "").isdecimal()
-    }
-    channels = _channel_names(root, sizes.get("C", 1))
-    return [_image(number, shape, sizes, kinds, channels, named.get(number), root) for number, shape in shapes.items()]
+    with closing(CziImage(path)) as file:
+        return file.images()
 
 
-def read_czi_plane(plane: Plane) -> Pixels:
-    """Read one plane; as :func:`lysoquant.io.raw.planes.read_plane`."""
-    from pylibCZIrw import czi
+class CziImage:
+    """A CZI file held open: a :class:`lysoquant.io.raw.planes.OpenImage`."""
 
-    scene, time, channel, z = plane.index or ()
-    with opened(plane.path, "CZI"), czi.open_czi(str(plane.path)) as file:
-        extents = file.total_bounding_box
-        place = {axis: extents.get(axis, (0, 1))[0] + at for axis, at in (("C", channel), ("Z", z), ("T", time))}
-        if any(at >= extents.get(axis, (0, 1))[1] for axis, at in place.items()):
-            raise FieldError(f"{shown(plane.path)}: has no plane {place}; it changed: run the plate again")
-        pixels = file.read(plane=place, scene=None if scene == _WHOLE else scene)
-    return checked(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels, plane)
+    def __init__(self, path: Path) -> None:
+        from pylibCZIrw import czi
 
+        self._path = path
+        with opened(path, "CZI"):
+            self._file = czi.CziReader(str(path))
 
-def czi_size_um(path: Path) -> float | None:
-    """Pixel size of a CZI file's images."""
-    return common_size_um(inspect_czi(path))
+    def images(self) -> list[Image]:
+        """As :func:`inspect_czi`."""
+        with opened(self._path, "CZI"):
+            root: Element = fromstring(self._file.raw_metadata, forbid_dtd=True)
+            extents = dict(self._file.total_bounding_box)
+            kinds = dict(self._file.pixel_types)
+            scenes = dict(self._file.scenes_bounding_rectangle)
+        sizes = {axis: high - low for axis, (low, high) in extents.items()}
+        if not scenes:
+            shapes = {_WHOLE: (sizes.get("Y", 0), sizes.get("X", 0))}
+        else:
+            shapes = {number: (rectangle.h, rectangle.w) for number, rectangle in sorted(scenes.items())}
+        named = {
+            int(scene.get("Index", _WHOLE)): scene for scene in root.iter("Scene") if scene.get("Index", "").isdecimal()
+        }
+        channels = _channel_names(root, sizes.get("C", 1))
+        return [
+            _image(number, shape, sizes, kinds, channels, named.get(number), root) for number, shape in shapes.items()
+        ]
+
+    def plane(self, plane: Plane) -> Pixels:
+        """Pixels of a plane."""
+        scene, time, channel, z = plane.index or ()
+        with opened(self._path, "CZI"):
+            extents = self._file.total_bounding_box
+            place = {axis: extents.get(axis, (0, 1))[0] + at for axis, at in (("C", channel), ("Z", z), ("T", time))}
+            if any(at >= extents.get(axis, (0, 1))[1] for axis, at in place.items()):
+                raise FieldError(f"{shown(self._path)}: has no plane {place}; it changed: run the plate again")
+            pixels = self._file.read(plane=place, scene=None if scene == _WHOLE else scene)
+        return checked(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels, plane)
+
+    def pixel_size_um(self) -> float | None:
+        """Pixel size of the file's images."""
+        return common_size_um(self.images())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def _image(
