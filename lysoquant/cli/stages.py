@@ -17,7 +17,7 @@ from lysoquant.config import Project, load_project, parse_settings
 from lysoquant.convert.params import ConvertSettings
 from lysoquant.errors import InputError
 from lysoquant.project.batches import Plan, choose_wells, plate_rows
-from lysoquant.project.inventory import plan_project, raw_base, raw_files
+from lysoquant.project.inventory import leave_by_hand, plan_project, raw_base, raw_files
 from lysoquant.project.pilot import plan_pilot
 from lysoquant.record import Json, running_on
 from lysoquant.vocabulary import BATCH_STAGES
@@ -231,6 +231,8 @@ def _run_jobs(
                 settings=settings,
                 cores=cores,
             )
+            if record is None and job.record is not None:
+                leave_by_hand(job.record)
 
 
 def write_plate_metadata(project: Project, *, plate: str, settings: str | None = None) -> None:
@@ -298,6 +300,8 @@ def _project_command(stage: str) -> click.Command:
         with storage_named(loaded.layout):
             plan = open_plan(loaded, stage, pilot=pilot, record=record)
             run_project_stage(stage, project=plan.project, plan=plan, record=record, settings=settings, cores=cores)
+            if record is None:
+                leave_by_hand(plan.project.layout.project_record(stage))
 
     options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option, pilot_option]
     return _command(stage, command, [*options, cores_option] if stage == "aggregate" else options, _PROJECT_HELP)

@@ -20,6 +20,7 @@ from lysoquant.errors import ConfigError, StageError
 from lysoquant.files import size_and_time
 from lysoquant.layout import Layout
 from lysoquant.project.batches import Plan, cut_batches
+from lysoquant.project.changes import settings_changed, settings_now
 from lysoquant.record import (
     UNREACHED,
     Json,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 MISSING: Final = "missing"
 """Token of a file that the plate names and that is not there."""
+
+_BY_HAND: Final = "by_hand"
+"""Key of a tracked record that a person's own command left."""
 
 T = TypeVar("T")
 
@@ -296,7 +300,9 @@ def drop_unfinished(plan: Plan) -> list[Path]:
     """Remove records that tell the workflow of work that is not there, so that it does that work.
 
     A batch record counts while it is the sum of its wells' records and all that these say was written is there;
-    likewise the records of aggregate, of report and of the plate's metadata. With a record go those of all that was
+    likewise the records of aggregate, of report and of the plate's metadata. A record that a person's own command left
+    counts only while it was made by the present settings, model and code: Snakemake, which knows these of its own jobs
+    alone, would take it for up to date whatever changed. With a record go those of all that was
     made from it: Snakemake makes a missing record only where one behind it is missing too. The wells' own records
     stay, so only what is missing is done again.
 
@@ -315,16 +321,33 @@ def drop_unfinished(plan: Plan) -> list[Path]:
             for batch in plan.batches(stage, plate):
                 path = layout.batch_record(plate, stage, batch.name)
                 upstream = plan.upstream_records(stage, plate, batch.name) or [layout.plate_record(plate)]
-                if not made_from.isdisjoint(upstream) or not _is_sum(layout, path, plate, stage, batch.wells):
+                counts = _is_sum(layout, path, plate, stage, batch.wells) and _is_present(plan, path, stage, plate)
+                if not made_from.isdisjoint(upstream) or not counts:
                     bad.append(path)
     for stage in ("aggregate", "report"):
         done = read_json(layout.project_work_record(stage))
-        if bad or done is None or not is_whole(layout, done):
-            bad.append(layout.project_record(stage))
+        path = layout.project_record(stage)
+        if bad or done is None or not is_whole(layout, done) or not _is_present(plan, path, stage):
+            bad.append(path)
     dropped = [path for path in bad if path.is_file()]
     for path in dropped:
         path.unlink()
     return dropped
+
+
+def leave_by_hand(record: Path) -> None:
+    """Note in a tracked record that no job of the workflow made it, but a person's own command."""
+    write_json(record, (read_json(record) or {}) | {_BY_HAND: True})
+
+
+def _is_present(plan: Plan, path: Path, stage: str, plate: str | None = None) -> bool:
+    """Whether a tracked record was made by the present settings, as far as Snakemake can't tell by itself."""
+    found = read_json(path) or {}
+    if not found.get(_BY_HAND):
+        return True
+    records = found["wells"].values() if plate is not None else [found]
+    now = settings_now(plan, stage, plate)
+    return not any(change for record in records for change in settings_changed(stage, record, now))
 
 
 def _is_sum(layout: Layout, path: Path, plate: str, stage: str, wells: Sequence[str]) -> bool:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lysoquant.aggregate.plate_map import read_plate_map
 from lysoquant.cells.template import fill_template, outline_digests
 from lysoquant.config import Project
 from lysoquant.layout import Layout
 from lysoquant.project.batches import UPSTREAM, Plan, plate_rows
+from lysoquant.project.changes import settings_changed, settings_now
 from lysoquant.project.inventory import AGAIN, PlateLook, look_at_plate, plan_of
 from lysoquant.record import Json, damaged_fields, lost_outputs, read_json
 from lysoquant.report.inputs import report_inputs, well_records
-from lysoquant.source import source_digest
 from lysoquant.vocabulary import BATCH_STAGES
 
 NEVER: Final = "never run"
@@ -58,10 +57,10 @@ def pending(project: Project) -> list[Pending]:
     for plate, look in looks.items():
         found += _Plate(plan, plate, look).pending()
     wells = {plate: plan.wells(plate) for plate in sorted(plan.plates)}
-    found += _of_project("aggregate", project, _aggregate_inputs(project, wells), before=found, upstream="measure")
+    found += _of_project("aggregate", plan, _aggregate_inputs(project, wells), before=found, upstream="measure")
     aggregated = read_json(project.layout.project_work_record("aggregate")) or {}
     inputs = report_inputs(well_records(project.layout, wells), aggregated)
-    found += _of_project("report", project, inputs, before=found, upstream="aggregate")
+    found += _of_project("report", plan, inputs, before=found, upstream="aggregate")
     stages = [*BATCH_STAGES, "aggregate", "report"]
     return sorted(found, key=lambda each: stages.index(each.stage))
 
@@ -77,11 +76,7 @@ class _Plate:
     def pending(self) -> list[Pending]:
         found: dict[tuple[str, str], Pending] = {}
         for stage in BATCH_STAGES:
-            settings: Json = {
-                "parameters": self._project.settings(stage, self._plate).model_dump(mode="json"),
-                "model_sha256": self._plan.model_sha256.get(stage),
-                "code": source_digest(stage),
-            }
+            settings = settings_now(self._plan, stage, self._plate)
             for well in self._plan.wells(self._plate):
                 reasons = self._of_well(stage, well, settings, found)
                 if reasons:
@@ -96,7 +91,7 @@ class _Plate:
         if old is None:
             return (NEVER,)
         follows = [upstream for upstream in UPSTREAM[stage] if (upstream, well) in before]
-        changed = [*self._inputs(stage, well, old, follows), *_settings_changed(stage, old, settings)]
+        changed = [*self._inputs(stage, well, old, follows), *settings_changed(stage, old, settings)]
         told = [f"follows {' and '.join(follows)}"] if follows else []
         return (*changed, *_outputs_gone(self._layout, old), *told)
 
@@ -128,17 +123,14 @@ class _Plate:
             yield "input changed: what file names and the plate's metadata say of it"
 
 
-def _of_project(
-    stage: str, project: Project, inputs: Json, *, before: Sequence[Pending], upstream: str
-) -> list[Pending]:
+def _of_project(stage: str, plan: Plan, inputs: Json, *, before: Sequence[Pending], upstream: str) -> list[Pending]:
     """The same for a stage that runs once a project."""
-    layout = project.layout
+    layout = plan.project.layout
     old = read_json(layout.project_work_record(stage))
     if old is None:
         return [Pending(stage, "", "", (NEVER,))]
     earlier = any(each.stage == upstream for each in before)
-    settings: Json = {"parameters": project.settings(stage).model_dump(mode="json"), "code": source_digest(stage)}
-    changed = [*_settings_changed(stage, old, settings)]
+    changed = [*settings_changed(stage, old, settings_now(plan, stage))]
     for name, now in inputs.items():
         if old.get("inputs", {}).get(name) != now and not (earlier and name != "plate_map"):
             changed.append(f"input changed: {_INPUT_NAMES[name]}")
@@ -166,39 +158,6 @@ def _aggregate_inputs(project: Project, wells: Mapping[str, Sequence[str]]) -> J
         "measure": measured,
         "plate_map": read_plate_map(rows=plate_rows(project), plates=wells, reserved=()).digest,
     }
-
-
-def _settings_changed(stage: str, old: Json, now: Json) -> Iterator[str]:
-    before = dict(old.get("parameters", {}))
-    before.pop("precision", None)  # what `auto` came to on that machine; the setting itself lies in `params`
-    for name, was, is_now in _differences(before, now["parameters"]):
-        shown = name.replace("params.", f"{stage}.", 1) if name.startswith("params.") else name
-        yield f"setting {shown}: {_value(was)} -> {_value(is_now)}"
-    if old.get("model_sha256") != now.get("model_sha256"):
-        yield f"model: {_digest(old.get('model_sha256'))} -> {_digest(now.get('model_sha256'))}"
-    if old.get("code") != now["code"]:
-        version = old.get("versions", {}).get("lysoquant", "?")
-        yield f"code of {stage}: {_digest(old.get('code'))} (lysoquant {version}) -> {_digest(now['code'])}"
-
-
-_NOTHING: Final = object()
-
-
-def _differences(old: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted name, old and new value of every leaf that differs."""
-    if isinstance(old, dict) and isinstance(now, dict):
-        for key in dict.fromkeys([*old, *now]):
-            yield from _differences(old.get(key, _NOTHING), now.get(key, _NOTHING), f"{name}.{key}" if name else key)
-    elif old != now:
-        yield name, old, now
-
-
-def _value(value: Any) -> str:
-    return "(not there)" if value is _NOTHING else json.dumps(value, ensure_ascii=True)
-
-
-def _digest(value: Any) -> str:
-    return str(value)[:12]
 
 
 def _files_changed(kind: str, old: Json, now: Mapping[str, str]) -> Iterator[str]:

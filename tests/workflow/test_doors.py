@@ -150,6 +150,19 @@ def test_run_shows_the_table_and_the_report(copy: Path, capsys: pytest.CaptureFi
     assert lines[-1] == f"report: {copy / 'results' / 'report' / 'index.html'}"
 
 
+def test_a_setting_changed_after_stages_by_hand_is_seen_by_a_run(copy: Path) -> None:
+    # Snakemake knows nothing of what it did not run itself, and would call such records up to date.
+    layout = load_project(copy).layout
+    segmented = layout.batch_record("P", "segment", "B02-B03").read_bytes()
+    edit_config(copy, "min_area_um2: 0.13", "min_area_um2: 0.14")
+    assert invoke(["run", str(copy), "--cores", "2"]) == 0
+    measured = json.loads(layout.well_record("P", "measure", "B02").read_text())
+    assert measured["parameters"]["params"]["min_area_um2"] == 0.14
+    aggregated = json.loads(layout.project_record("aggregate").read_text())
+    assert aggregated["inputs"]["measure"]["P"]["B02"] == measured["digest"]
+    assert layout.batch_record("P", "segment", "B02-B03").read_bytes() == segmented
+
+
 def test_a_terminated_run_leaves_no_lock_and_the_next_one_ends(tmp_path: Path) -> None:
     project = make_project(tmp_path / "p")
     command = [sys.executable, "-m", "lysoquant.cli.main", "run", str(project), "--cores", "2"]
