@@ -1,0 +1,1 @@
+"""``lysoquant view``."""

@@ -1,0 +1,313 @@
+"""Outlines, images and the two result tables of the LysoQuant plugin, to lay old and new side by side in Fiji."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import label as connected_parts
+
+from lysoquant.channels import Channels
+from lysoquant.errors import FieldError, StageError
+from lysoquant.export.source import new_folder
+from lysoquant.io.outlines import NewOutline, write_outlines
+from lysoquant.io.stacks import write_stack
+from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.io.tables import read_parquet
+from lysoquant.layout import Layout
+from lysoquant.measure.shape import traced_outlines
+from lysoquant.progress import Progress
+from lysoquant.record import require_wells, whole_or_not_at_all
+from lysoquant.vocabulary import CELLS, CLASS_COLOURS, CLASS_NAMES, EMPTY, ENDOLYSOSOMES, FAILED, LOADED
+
+RESULTS: Final = "Results.csv"
+SUMMARY: Final = "LysoQuant.csv"
+"""The plugin's two windows: single endolysosomes, and counts a cell."""
+
+_CELL_COLOUR: Final = (255, 255, 0)
+
+_MEASURED: Final[Mapping[str, str]] = {
+    "Area": "area_um2",
+    "Mean": "intensity_mean",
+    "X": "centroid_x_um",
+    "Y": "centroid_y_um",
+    "Perim.": "perimeter_um",
+    "Circ.": "circularity",
+    "Feret": "feret_um",
+    "MinFeret": "min_feret_um",
+    "AR": "aspect_ratio",
+    "Round": "roundness",
+    "Solidity": "solidity",
+}
+"""ImageJ's columns in its order, and ours; `Mean` is of the channel of the row."""
+
+RESULTS_COLUMNS: Final = (
+    "Label",
+    *_MEASURED,
+    *("Lysosome Type", "Lysosome Channel", "Protein Channel", "Measurement Channel", "Image", "Cell ID"),
+    "%Cargo Area",
+)
+SUMMARY_COLUMNS: Final = (
+    *("Label", "Lysosome Ch", "Protein Ch", "Empty", "Empty Ratio", "Loaded", "Loaded Ratio", "Total #"),
+    "%Cargo Area Median",
+)
+
+README: Final = """Outlines and tables for ImageJ and Fiji
+=======================================
+
+PLATE/WELL_fFIELD_endolysosomes.zip   outlines, named CELL-LABEL-CLASS; empty cyan, loaded magenta
+PLATE/WELL_fFIELD_cells.zip           outlines of the cells, named cell-CELL
+PLATE/WELL_fFIELD.tif                 the field's channels (with --images)
+PLATE/Results.csv                     one row an endolysosome and channel, as LysoQuant's window "Results"
+PLATE/LysoQuant.csv                   one row a cell, as LysoQuant's window "LysoQuant"
+
+In Fiji: open the image, drag a zip onto Fiji's window (a field without objects has none), tick "Show All" in the ROI Manager; "Measure" gives the numbers
+of Results.csv. File > Import > Results... opens the tables. Lengths are in um.
+"""
+
+
+@dataclass(frozen=True)
+class ImageJExport:
+    """What was written.
+
+    Attributes
+    ----------
+    n_fields, n_cells, n_endolysosomes : int
+        Fields with outlines, and what they hold.
+    notes : tuple of str
+        Fields without outlines and why, one line each.
+    """
+
+    n_fields: int
+    n_cells: int
+    n_endolysosomes: int
+    notes: tuple[str, ...]
+
+
+def region_outlines(labels: NDArray[np.integer]) -> dict[int, list[NDArray[np.int64]]]:
+    """Outlines of all regions of a label image along pixel edges, such that ImageJ measures what measure did.
+
+    Parameters
+    ----------
+    labels : ndarray (Y, X), integer
+        0 is background; regions may touch.
+
+    Returns
+    -------
+    dict of int to list of ndarray (n, 2), int64
+        Rings of corners (x, y) by label. One ring for an 8-connected region without holes; else one a part,
+        clockwise, and one a hole, the other way round.
+    """
+    parts = connected_parts(labels, background=0, connectivity=2)  # type: ignore[no-untyped-call]
+    boxes = ndimage.find_objects(parts)
+    rings: dict[int, list[NDArray[np.int64]]] = {}
+    for number, (ring, box) in enumerate(zip(traced_outlines(parts), boxes, strict=True), start=1):
+        mask = parts[box] == number
+        y, x = np.argwhere(mask)[0]
+        found = rings.setdefault(int(labels[box][y, x]), [])
+        found.append(ring)
+        if _enclosed_area(ring) > mask.sum():
+            corner = np.array([box[1].start, box[0].start])
+            found += [hole[::-1] + corner for hole in traced_outlines(_holes(mask))]
+    return rings
+
+
+def _enclosed_area(ring: NDArray[np.int64]) -> float:
+    x, y = ring.T
+    return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+
+
+def _holes(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    filled = ndimage.binary_fill_holes(mask)
+    # Holes that touch at corners only are two: what lies between them belongs to an 8-connected region.
+    holes: NDArray[np.int32] = ndimage.label(filled & ~mask)[0]
+    return holes
+
+
+def export_imagej(
+    layout: Layout,
+    output: Path,
+    *,
+    wells: Mapping[str, Sequence[str]],
+    channels: Channels,
+    images: bool = False,
+) -> ImageJExport:
+    """Write outlines and the plugin's tables of measured wells.
+
+    Parameters
+    ----------
+    layout : Layout
+        Paths of the project.
+    output : pathlib.Path
+        A folder that is not there yet or is empty; gets a folder a plate.
+    wells : mapping of str to sequence of str
+        Wells by plate.
+    channels : Channels
+        Which channels are lysosome and cargo.
+    images : bool
+        Whether to write the fields' pixels too.
+
+    Raises
+    ------
+    InputError
+        If the folder is not empty.
+    StageError
+        If a well was not measured, or its tables or label images can't be read.
+    """
+    for plate, names in wells.items():
+        require_wells(layout, plate, "measure", names)
+    new_folder(output)
+    writers = [
+        _PlateExport(layout=layout, plate=plate, folder=output / plate, channels=channels, images=images)
+        for plate in wells
+    ]
+    with Progress("export imagej", total=sum(len(names) for names in wells.values())) as progress:
+        for writer in writers:
+            writer.write(wells[writer.plate], progress)
+    (output / "README.txt").write_text(README, encoding="utf-8")
+    return ImageJExport(
+        n_fields=sum(writer.n_fields for writer in writers),
+        n_cells=sum(writer.n_cells for writer in writers),
+        n_endolysosomes=sum(writer.n_endolysosomes for writer in writers),
+        notes=tuple(note for writer in writers for note in writer.notes),
+    )
+
+
+class _PlateExport:
+    """One plate on its way out; the tables grow well by well."""
+
+    def __init__(self, *, layout: Layout, plate: str, folder: Path, channels: Channels, images: bool) -> None:
+        self.plate = plate
+        self._layout, self._folder, self._channels, self._images = layout, folder, channels, images
+        self._store = PlateStore.open(layout.plate_store(plate))
+        self.n_fields = self.n_cells = self.n_endolysosomes = 0
+        self.notes: list[str] = []
+
+    def write(self, wells: Sequence[str], progress: Progress) -> None:
+        """Write the plate's folder: tables whole or not at all."""
+        self._folder.mkdir()
+        with ExitStack() as stack:
+            handles = []
+            for name, columns in ((RESULTS, RESULTS_COLUMNS), (SUMMARY, SUMMARY_COLUMNS)):
+                partial = stack.enter_context(whole_or_not_at_all(self._folder / name))
+                handle = stack.enter_context(partial.open("w", encoding="utf-8", newline=""))
+                pd.DataFrame(columns=list(columns)).to_csv(handle, index=False, lineterminator="\n")
+                handles.append(handle)
+            for well in wells:
+                for frames in self._well(well):
+                    for handle, frame in zip(handles, frames, strict=True):
+                        frame.to_csv(handle, index=False, header=False, lineterminator="\n", float_format="%.10g")
+                progress.advance(note=f"{self.plate} {well}")
+
+    def _well(self, well: str) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+        tables = self._layout.well_tables(self.plate, well)
+        fields, cells, regions = (
+            read_parquet(tables / f"{name}.parquet") for name in ("fields", "cells", "endolysosomes")
+        )
+        frames = []
+        for index, status, reason in zip(fields["field"], fields["status"], fields["reason"], strict=True):
+            if status == FAILED:
+                self.notes.append(f"{self.plate} {well}/{index}: {reason}")
+                continue
+            field = self._store.field(well, int(index))
+            own_cells, own_regions = cells[cells["field"] == index], regions[regions["field"] == index]
+            try:
+                self._field(field, f"{well}_f{index}", own_cells, own_regions)
+                frames.append(self._frames(f"{well}_f{index}.tif", field, own_cells, own_regions))
+            except FieldError as error:
+                raise StageError(f"plate {self.plate}: {error}") from error
+            self.n_fields += 1
+            self.n_cells += len(own_cells)
+            self.n_endolysosomes += len(own_regions)
+        return frames
+
+    def _field(self, field: FieldStore, name: str, cells: pd.DataFrame, regions: pd.DataFrame) -> None:
+        rings = {what: region_outlines(field.read_label(what)) for what in (CELLS, ENDOLYSOSOMES)}
+        missing = set(regions["label"]) - set(rings[ENDOLYSOSOMES]) | set(cells["cell"]) - set(rings[CELLS])
+        if missing:
+            raise FieldError(
+                f"field {field.name}: its label images lack {len(missing)} objects of its tables; "
+                "run `lysoquant run PROJECT` first, so that both are of one run"
+            )
+        outlines = {
+            CELLS: [_outline(f"cell-{cell}", rings[CELLS][cell], _CELL_COLOUR) for cell in cells["cell"]],
+            ENDOLYSOSOMES: [
+                _outline(name, rings[ENDOLYSOSOMES][label], CLASS_COLOURS[kind])
+                for name, label, kind in zip(_names(regions), regions["label"], _classes(regions), strict=True)
+            ],
+        }
+        for what, found in outlines.items():
+            # ImageJ calls a zip without outlines damaged.
+            if found:
+                write_outlines(self._folder / f"{name}_{what}.zip", found)
+        if self._images:
+            planes = np.stack([field.read(channel) for channel in field.channels])
+            write_stack(
+                self._folder / f"{name}.tif", planes, channels=field.channels, pixel_size_um=field.pixel_size_um
+            )
+
+    def _frames(
+        self, image: str, field: FieldStore, cells: pd.DataFrame, regions: pd.DataFrame
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        labels = field.channels
+        names, classes = _names(regions), _classes(regions)
+        numbers = {role: labels.index(label) + 1 for role, label in self._channels.by_role().items()}
+        cargo = 100.0 * regions["cargo_area_fraction"]
+        # ImageJ's pixel (0, 0) has its upper left corner at (0, 0), ours its centre.
+        half = field.pixel_size_um / 2
+        parts = []
+        for number, channel in enumerate(labels, start=1):
+            columns = {
+                name: regions[f"{column}_{channel}" if name == "Mean" else column] for name, column in _MEASURED.items()
+            }
+            part = pd.DataFrame(columns).assign(X=columns["X"] + half, Y=columns["Y"] + half)
+            part["Label"] = [f"{image}:{name}:{channel}" for name in names]
+            part["Lysosome Type"] = [CLASS_NAMES[kind].capitalize() for kind in classes]
+            part["Lysosome Channel"], part["Protein Channel"] = numbers["lysosome"], numbers["cargo"]
+            part["Measurement Channel"] = number
+            part["Image"], part["Cell ID"] = image, [f"cell-{cell}" for cell in regions["cell"]]
+            part["%Cargo Area"] = cargo if number == numbers["cargo"] else np.nan
+            parts.append(part)
+        # The plugin measures all channels of an endolysosome before the next.
+        results = pd.concat(parts).sort_index(kind="stable")
+        median = cargo.groupby(regions["cell"]).median().reindex(cells["cell"]).to_numpy()
+        total = cells["n_endolysosomes"].to_numpy().astype(float)
+        with np.errstate(invalid="ignore"):
+            summary = pd.DataFrame(
+                {
+                    "Label": [f"{image}-cell-{cell}" for cell in cells["cell"]],
+                    "Lysosome Ch": numbers["lysosome"],
+                    "Protein Ch": numbers["cargo"],
+                    "Empty": cells["n_empty"],
+                    "Empty Ratio": cells["n_empty"] / total,
+                    "Loaded": cells["n_loaded"],
+                    "Loaded Ratio": cells["n_loaded"] / total,
+                    "Total #": cells["n_endolysosomes"],
+                    "%Cargo Area Median": median,
+                }
+            )
+        return results[list(RESULTS_COLUMNS)], summary[list(SUMMARY_COLUMNS)]
+
+
+def _classes(regions: pd.DataFrame) -> list[int]:
+    return [LOADED if is_loaded else EMPTY for is_loaded in regions["is_loaded"]]
+
+
+def _names(regions: pd.DataFrame) -> list[str]:
+    return [
+        f"{cell}-{label}-{CLASS_NAMES[kind]}"
+        for cell, label, kind in zip(regions["cell"], regions["label"], _classes(regions), strict=True)
+    ]
+
+
+def _outline(
+    name: str, rings: Sequence[NDArray[np.int64]], colour: tuple[int, int, int]
+) -> NewOutline:
+    return NewOutline(name=name, rings=rings, colour=colour, is_traced=True)
