@@ -68,8 +68,8 @@ PLATE/WELL_fFIELD.tif                 the field's channels (with --images)
 PLATE/Results.csv                     one row an endolysosome and channel, as LysoQuant's window "Results"
 PLATE/LysoQuant.csv                   one row a cell, as LysoQuant's window "LysoQuant"
 
-In Fiji: open the image, drag a zip onto Fiji's window (a field without objects has none), tick "Show All" in the ROI Manager; "Measure" gives the numbers
-of Results.csv. File > Import > Results... opens the tables. Lengths are in um.
+In Fiji: open the image, drag a zip onto Fiji's window (a field without objects has none), tick "Show All"
+in the ROI Manager; "Measure" gives the numbers of Results.csv. File > Import > Results... opens the tables. Lengths are in um.
 """
 
 
@@ -127,8 +127,7 @@ def _enclosed_area(ring: NDArray[np.int64]) -> float:
 def _holes(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     filled = ndimage.binary_fill_holes(mask)
     # Holes that touch at corners only are two: what lies between them belongs to an 8-connected region.
-    holes: NDArray[np.int32] = ndimage.label(filled & ~mask)[0]
-    return holes
+    return np.asarray(ndimage.label(filled & ~mask)[0], np.int32)
 
 
 def export_imagej(
@@ -307,7 +306,5 @@ def _names(regions: pd.DataFrame) -> list[str]:
     ]
 
 
-def _outline(
-    name: str, rings: Sequence[NDArray[np.int64]], colour: tuple[int, int, int]
-) -> NewOutline:
+def _outline(name: str, rings: Sequence[NDArray[np.int64]], colour: tuple[int, int, int]) -> NewOutline:
     return NewOutline(name=name, rings=rings, colour=colour, is_traced=True)

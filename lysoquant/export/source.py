@@ -120,16 +120,31 @@ def _is_of_the_map(wells: pd.DataFrame, name: str) -> bool:
     return name in _OF_A_WELL or pd.api.types.is_string_dtype(wells[name])
 
 
-def chosen_plates(known: Sequence[str], plate: str | None, *, wells: str | None = None) -> list[str]:
-    """Plates that a user named.
+def chosen_plates(known: Sequence[str], plate: str | None, *, one_for: str | None = None) -> list[str]:
+    """Plates that a user named; all where none is named.
+
+    Parameters
+    ----------
+    one_for : str, optional
+        What needs one plate, in the words of the command line.
 
     Raises
     ------
     InputError
-        If there is no such plate, or wells are named and it is open of which plate.
+        If there is no such plate, or one is needed and it is open which.
     """
     if plate is not None and plate not in known:
         raise InputError(f"--plate {plate!r}: the project's plates are {', '.join(known)}")
-    if plate is None and wells is not None and len(known) > 1:
-        raise InputError(f"--wells needs --plate: the project's plates are {', '.join(known)}")
+    if plate is None and one_for is not None and len(known) > 1:
+        raise InputError(f"{one_for} needs --plate: the project's plates are {', '.join(known)}")
     return [plate] if plate is not None else list(known)
+
+
+def model_of(layout: Layout) -> dict[str, str]:
+    """Names of the models that segmented the project's wells, by SHA-256."""
+    found: dict[str, str] = {}
+    for path in sorted(layout.results.glob("*/records/segment/wells/*.json")):
+        record = read_json(path) or {}
+        if record.get("model_sha256"):
+            found[record["model_sha256"]] = str(record.get("model", {}).get("name", ""))
+    return found

@@ -1,0 +1,300 @@
+"""Provenance as RO-Crate: what went in, with which settings, model and software, and what came out, with checksums.
+
+A Workflow Run Crate: one run of the workflow, told from the records. Where a stage's records tell more (wells, fields,
+seconds), they are part of the crate as they are.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rocrate.model.contextentity import ContextEntity
+from rocrate.rocrate import ROCrate
+
+from lysoquant.errors import InputError
+from lysoquant.export.source import aggregate_record, model_of, new_folder
+from lysoquant.io.store import PlateStore
+from lysoquant.layout import Layout
+from lysoquant.progress import Progress
+from lysoquant.record import Json, digest_file, digest_json, read_json
+
+METADATA: Final = "ro-crate-metadata.json"
+PROVENANCE: Final = "provenance"
+"""Folder of the crate for what is no part of the project: the workflow and how to cite it."""
+
+RO_CRATE: Final = "1.1"
+"""The version on which the profiles rest."""
+
+PROFILES: Final[Mapping[str, tuple[str, str]]] = {
+    "https://w3id.org/ro/wfrun/process/0.5": ("Process Run Crate", "0.5"),
+    "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
+    "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
+}
+_CONTEXT: Final = "https://w3id.org/ro/terms/workflow-run/context"
+"""Where `sha256` and the words of the profiles are defined."""
+
+_PAPER: Final = "https://doi.org/10.1091/mbc.E20-04-0269"
+_PARQUET: Final = "application/vnd.apache.parquet"
+_NGFF: Final = "https://ngff.openmicroscopy.org/{version}/"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where what a crate holds beside the project's own files lies.
+
+    Attributes
+    ----------
+    workflow : pathlib.Path
+        Folder of the Snakefile.
+    citation : pathlib.Path or None
+        CITATION.cff.
+    raw : mapping of str to pathlib.Path
+        Raw plates by plate.
+    config : sequence of pathlib.Path
+        The configuration and its sheets.
+    title : str
+        Title of the project.
+    """
+
+    workflow: Path
+    citation: Path | None
+    raw: Mapping[str, Path]
+    config: Sequence[Path]
+    title: str
+
+
+def export_crate(layout: Layout, output: Path | None, *, sources: Sources, license_url: str | None = None) -> int:
+    """Write a project's provenance as RO-Crate.
+
+    Parameters
+    ----------
+    layout : Layout
+        Paths of the project.
+    output : pathlib.Path or None
+        A folder that is not there yet or is empty: gets copies of all but pixels, to which it refers. None: the
+        project becomes the crate.
+    sources : Sources
+        What lies elsewhere.
+    license_url : str, optional
+        Licence of the data.
+
+    Returns
+    -------
+    int
+        Number of files with checksums.
+
+    Raises
+    ------
+    InputError
+        If the folder is not empty, or the project is a crate already.
+    StageError
+        If the project has no tables yet.
+    """
+    aggregated = aggregate_record(layout)
+    if output is None:
+        for name in (METADATA, PROVENANCE):
+            if (layout.project / name).exists():
+                raise InputError(
+                    f"{layout.project / name} is there; move it away, or give --output for a crate elsewhere"
+                )
+    else:
+        new_folder(output)
+    maker = _Maker(layout, in_place=output is None, sources=sources)
+    maker.make(aggregated, license_url)
+    crate = maker.crate
+    if output is not None:
+        crate.write(output)
+    else:
+        for entity in crate.data_entities:
+            if entity.id.startswith(f"{PROVENANCE}/"):
+                entity.write(layout.project)
+        crate.metadata.write(layout.project)
+    return maker.n_files
+
+
+class _Maker:
+    """The crate's graph, entity by entity."""
+
+    def __init__(self, layout: Layout, *, in_place: bool, sources: Sources) -> None:
+        self.crate = ROCrate(version=RO_CRATE)
+        self.n_files = 0
+        self._layout, self._in_place, self._sources = layout, in_place, sources
+
+    def make(self, aggregated: Json, license_url: str | None) -> None:
+        """Add everything."""
+        crate, sources = self.crate, self._sources
+        crate.name = sources.title
+        crate.description = (
+            f"Endolysosome occupancy of {len(sources.raw)} plate(s), "
+            f"{aggregated['counts']['wells']} wells, by lysoquant {aggregated['versions']['lysoquant']}"
+        )
+        if license_url:
+            crate.license = crate.add(ContextEntity(crate, license_url, {"@type": "CreativeWork", "name": license_url}))
+        crate.metadata.extra_contexts.append(_CONTEXT)
+        crate.root_dataset["conformsTo"] = [
+            crate.add(ContextEntity(crate, url, {"@type": "CreativeWork", "name": name, "version": version}))
+            for url, (name, version) in PROFILES.items()
+        ]
+        crate.metadata["conformsTo"] = [
+            {"@id": crate.metadata.profile},
+            {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
+        ]
+        crate.root_dataset["citation"] = crate.add(
+            ContextEntity(
+                crate, _PAPER, {"@type": "ScholarlyArticle", "name": "LysoQuant (Morone et al. 2020)", "url": _PAPER}
+            )
+        )
+        inputs, outputs = self._inputs(), self._outputs(aggregated)
+        workflow = self._workflow(aggregated["versions"])
+        workflow["input"] = [self._parameter("input", name, kind, found) for name, kind, found in inputs]
+        workflow["output"] = [self._parameter("output", name, kind, found) for name, kind, found in outputs]
+        action = crate.add_action(
+            workflow,
+            identifier="#run",
+            object=[entity for _, _, found in inputs for entity in found],
+            result=[entity for _, _, found in outputs for entity in found],
+            properties={
+                "name": f"Run of lysoquant {aggregated['versions']['lysoquant']}",
+                "endTime": self._end(),
+                "actionStatus": "http://schema.org/CompletedActionStatus",
+            },
+        )
+        crate.root_dataset["mentions"] = action
+
+    def _end(self) -> str:
+        """When the last record that tells of the run was written."""
+        records = [self._layout.project_work_record(stage) for stage in ("aggregate", "report")]
+        last = max(path.stat().st_mtime for path in records if path.is_file())
+        return datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds")
+
+    def _workflow(self, versions: Mapping[str, str]) -> Any:
+        crate, folder = self.crate, self._sources.workflow
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.name != "Snakefile" and "__pycache__" not in path.parts:
+                self._file(path, f"{PROVENANCE}/workflow/{path.relative_to(folder).as_posix()}")
+        main = crate.add_workflow(
+            folder / "Snakefile",
+            f"{PROVENANCE}/workflow/Snakefile",
+            main=True,
+            lang="snakemake",
+            lang_version=versions.get("snakemake"),
+            properties={"name": "lysoquant", **_checked(folder / "Snakefile")},
+        )
+        self.n_files += 1
+        if self._sources.citation is not None:
+            self._file(self._sources.citation, f"{PROVENANCE}/CITATION.cff")
+        main["softwareRequirements"] = [
+            crate.add(
+                ContextEntity(
+                    crate,
+                    f"#{name}-{version}",
+                    {"@type": "SoftwareApplication", "name": name, "version": version, "softwareVersion": version},
+                )
+            )
+            for name, version in sorted(versions.items())
+        ]
+        return main
+
+    def _inputs(self) -> list[tuple[str, str, list[Any]]]:
+        raw = []
+        for plate, path in self._sources.raw.items():
+            records = self._well_records(plate, "convert")
+            files = {well: record.get("inputs", {}).get("raw", {}) for well, record in records.items()}
+            raw.append(
+                self._elsewhere(
+                    path,
+                    name=f"raw plate {plate}",
+                    digest=digest_json(files),
+                    digest_of="names, sizes and times of the raw files",
+                    files=sum(len(found) for found in files.values()),
+                )
+            )
+        models = [
+            self.crate.add(
+                ContextEntity(
+                    self.crate, f"#model-{sha}", {"@type": "CreativeWork", "name": name or "model", "sha256": sha}
+                )
+            )
+            for sha, name in model_of(self._layout).items()
+        ]
+        config = [self._file(path, self._inside(path)) for path in self._sources.config]
+        return [("raw_plates", "Dataset", raw), ("configuration", "File", config), ("model", "CreativeWork", models)]
+
+    def _outputs(self, aggregated: Json) -> list[tuple[str, str, list[Any]]]:
+        layout = self._layout
+        tables = [layout.results / name for name in aggregated["wrote"]]
+        with Progress("export rocrate", total=len(tables)) as progress:
+            found = []
+            for path in tables:
+                found.append(self._file(path, self._inside(path)))
+                progress.advance(note=path.name)
+        report = [self._file(layout.report, self._inside(layout.report))] if layout.report.is_file() else []
+        stores, records = [], []
+        for plate in self._sources.raw:
+            measured = self._well_records(plate, "measure")
+            digests = {well: record.get("digest") for well, record in measured.items()}
+            store = layout.plate_store(plate)
+            entity = self._elsewhere(store, name=f"images and labels of {plate}", digest=digest_json(digests),
+                                     digest_of="digests of the wells' measure records", files=None)  # fmt: skip
+            version = PlateStore.open(store).ngff_version
+            entity["encodingFormat"] = ["application/vnd+zarr", _NGFF.format(version=version)]
+            stores.append(entity)
+            records += [
+                self._file(path, self._inside(path))
+                for path in sorted((layout.plate_folder(plate) / "records").rglob("*.json"))
+            ]
+        return [
+            ("tables", "File", found),
+            ("report", "File", report),
+            ("plates", "Dataset", stores),
+            ("records", "File", records),
+        ]
+
+    def _well_records(self, plate: str, stage: str) -> dict[str, Json]:
+        folder = self._layout.well_record(plate, stage, "A01").parent
+        found = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+        return {well: record for well, record in found.items() if record is not None}
+
+    def _inside(self, path: Path) -> str:
+        """Where a file of the project lies in the crate."""
+        if path.is_relative_to(self._layout.project):
+            return path.relative_to(self._layout.project).as_posix()
+        return f"results/{path.relative_to(self._layout.results).as_posix()}"
+
+    def _file(self, path: Path, place: str) -> Any:
+        self.n_files += 1
+        properties = {"name": place.rsplit("/", 1)[-1], **_checked(path)}
+        if self._in_place and not place.startswith(f"{PROVENANCE}/") and not path.is_relative_to(self._layout.project):
+            return self.crate.add_file(path.as_uri(), properties=properties)
+        return self.crate.add_file(path, place, properties=properties)
+
+    def _elsewhere(self, path: Path, *, name: str, digest: str, digest_of: str, files: int | None) -> Any:
+        """A folder of pixels, which a crate refers to and does not copy."""
+        here = self._in_place and path.is_relative_to(self._layout.project)
+        identifier = self.crate.add(
+            ContextEntity(
+                self.crate,
+                f"#sha256-{digest}",
+                {"@type": "PropertyValue", "propertyID": "sha256", "value": digest, "name": f"SHA-256 of {digest_of}"},
+            )
+        )
+        properties = {"name": name, "identifier": identifier} | ({} if files is None else {"size": files})
+        source = path if here else path.resolve().as_uri()
+        place = path.relative_to(self._layout.project).as_posix() if here else None
+        return self.crate.add_dataset(source, place, properties=properties)
+
+    def _parameter(self, way: str, name: str, kind: str, found: Sequence[Any]) -> Any:
+        parameter = self.crate.add_formal_parameter(name, kind, identifier=f"#{way}-{name}")
+        for entity in found:
+            entity.append_to("exampleOfWork", parameter)
+        return parameter
+
+
+def _checked(path: Path) -> dict[str, str]:
+    kind = _PARQUET if path.suffix == ".parquet" else mimetypes.guess_type(path.name)[0] or "text/plain"
+    return {"sha256": digest_file(path), "contentSize": str(path.stat().st_size), "encodingFormat": kind}

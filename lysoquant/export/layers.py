@@ -1,0 +1,99 @@
+"""A field as napari's layers. Nothing here imports napari: a layer is data, its options and its type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lysoquant.channels import Channels
+from lysoquant.io.store import FieldStore
+from lysoquant.vocabulary import CELLS, CLASS_COLOURS, EMPTY, ENDOLYSOSOME_CLASSES, ENDOLYSOSOMES, LOADED
+
+LayerData = tuple[NDArray[Any], dict[str, Any], str]
+"""Data, options, ``"image"`` or ``"labels"``: napari's own form."""
+
+Colour = tuple[float, float, float, float]
+
+ROLE_COLOURS: Final = {"lysosome": "green", "cargo": "red", "nucleus": "blue"}
+"""As in the paper's figures; other channels are grey."""
+
+_SHOWN_PERCENT: Final = (0.5, 99.8)
+_CLEAR: Final = (0.0, 0.0, 0.0, 0.0)
+_OPACITY: Final = {CELLS: 0.2, ENDOLYSOSOMES: 0.5, ENDOLYSOSOME_CLASSES: 0.5}
+
+NUMBERED_BY: Final = {CELLS: "cell", ENDOLYSOSOMES: "label"}
+"""Column of a table that holds the numbers of the label image of that name."""
+
+
+def field_layers(field: FieldStore, *, channels: Channels, tables: Mapping[str, pd.DataFrame]) -> list[LayerData]:
+    """Channels and label images of a field, in the order in which they are laid over each other.
+
+    Parameters
+    ----------
+    field : FieldStore
+        An image and those of its label images that are there.
+    channels : Channels
+        Which channel has which role.
+    tables : mapping of str to pandas.DataFrame
+        Measurements of the field's cells and endolysosomes; empty before measure.
+
+    Returns
+    -------
+    list of (ndarray (Y, X), dict, str)
+        Layers in um. Endolysosomes have the colour of their class; those that measure left out as too small are clear.
+
+    Raises
+    ------
+    FieldError
+        If the image or a label image can't be read.
+    """
+    place = {"scale": (field.pixel_size_um,) * 2, "units": ("um", "um"), "axis_labels": ("y", "x")}
+    roles = {label: role for role, label in channels.by_role().items()}
+    layers: list[LayerData] = []
+    for channel in field.channels:
+        pixels = field.read(channel)
+        low, high = (float(value) for value in np.percentile(pixels, _SHOWN_PERCENT))
+        options: dict[str, Any] = {
+            "name": channel,
+            "colormap": ROLE_COLOURS.get(roles.get(channel, ""), "gray"),
+            "blending": "additive",
+            "contrast_limits": (low, max(high, low + 1.0)),
+            "metadata": {"role": roles.get(channel, "")},
+        }
+        layers.append((pixels, options | place, "image"))
+    for name in field.labels:
+        options = {"name": name, "opacity": _OPACITY.get(name, 0.5), "visible": name != ENDOLYSOSOME_CLASSES}
+        table = tables.get(name)
+        if table is not None:
+            options["features"] = _features(table, NUMBERED_BY[name])
+        colours = _colours(name, table)
+        if colours:
+            options["colormap"] = colours
+        layers.append((field.read_label(name), options | place, "labels"))
+    return layers
+
+
+def _features(table: pd.DataFrame, number: str) -> pd.DataFrame:
+    """Rows as napari ties them to labels: by a column named index."""
+    kept = table.drop(columns=["plate", "well", "field"], errors="ignore").reset_index(drop=True)
+    kept.insert(0, "index", kept[number].to_numpy())
+    return kept
+
+
+def _colours(name: str, table: pd.DataFrame | None) -> dict[int | None, Colour]:
+    rgba: dict[int, Colour] = {
+        kind: (rgb[0] / 255, rgb[1] / 255, rgb[2] / 255, 1.0) for kind, rgb in CLASS_COLOURS.items()
+    }
+    if name == ENDOLYSOSOME_CLASSES:
+        return {None: _CLEAR, 0: _CLEAR, EMPTY: rgba[EMPTY], LOADED: rgba[LOADED]}
+    if name != ENDOLYSOSOMES or table is None:
+        return {}
+    classes = np.where(table["is_loaded"], LOADED, EMPTY)
+    own: dict[int | None, Colour] = {
+        int(label): rgba[int(kind)] for label, kind in zip(table["label"], classes, strict=True)
+    }
+    return {None: _CLEAR, 0: _CLEAR, **own}
