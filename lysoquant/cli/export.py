@@ -42,7 +42,7 @@ def imagej(project: Path, output: Path, plate: str | None, wells: str | None, im
 
     loaded = load_project(project.absolute())
     chosen = {}
-    for name in chosen_plates(list(loaded.plates), plate, one_for=wells and "--wells"):
+    for name in chosen_plates(list(loaded.plates), plate, one_for="--wells" if wells is not None else None):
         known = PlateStore.open(loaded.layout.plate_store(name)).wells
         chosen[name] = choose_wells(wells, plate=name, wells=known) if wells is not None else known
     done = export_imagej(loaded.layout, output, wells=chosen, channels=loaded.config.channels, images=images)
@@ -101,7 +101,12 @@ def profiles(project: Path, output: Path) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="A new or empty folder for a crate of its own.  [default: PROJECT itself becomes the crate]",
 )
-@click.option("--license", "license_url", metavar="URL", help="Licence of the data.")
+@click.option(
+    "--license",
+    "license_url",
+    metavar="URL",
+    help="Licence of the data, such as https://creativecommons.org/licenses/by/4.0/.",
+)
 def rocrate(project: Path, output: Path | None, license_url: str | None) -> None:
     """Provenance as RO-Crate (Workflow Run Crate).
 

@@ -30,12 +30,12 @@ def view(project: Path, well: str, plate: str | None, field: int) -> None:
     magenta), and the measurements as features of the layers. Shows what the stages have left so far. Needs napari
     (pip install 'napari[all]').
     """
-    layers = _layers(project, well, plate=plate, field=field)
+    layers, title = _layers(project, well, plate=plate, field=field)
     _require_napari()
-    show(layers, title=f"{well} field {field}")
+    show(layers, title=title)
 
 
-def _layers(project: Path, well: str, *, plate: str | None, field: int) -> list[LayerData]:
+def _layers(project: Path, well: str, *, plate: str | None, field: int) -> tuple[list[LayerData], str]:
     from lysoquant.config import load_project, normalise_well
     from lysoquant.export.layers import NUMBERED_BY, field_layers
     from lysoquant.export.source import chosen_plates
@@ -56,7 +56,8 @@ def _layers(project: Path, well: str, *, plate: str | None, field: int) -> list[
         if (folder / f"{level}.parquet").is_file():
             table = read_parquet(folder / f"{level}.parquet")
             tables[level] = table[table["field"] == field]
-    return field_layers(store.field(chosen, field), channels=loaded.config.channels, tables=tables)
+    layers = field_layers(store.field(chosen, field), channels=loaded.config.channels, tables=tables)
+    return layers, f"{name} {chosen} field {field}"
 
 
 def _require_napari() -> None:

@@ -6,6 +6,8 @@ seconds), they are part of the crate as they are.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from lysoquant.errors import InputError
-from lysoquant.export.source import aggregate_record, model_of, new_folder
+from lysoquant.export.source import aggregate_record, models_of, new_folder
 from lysoquant.io.store import PlateStore
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
@@ -39,6 +41,31 @@ _CONTEXT: Final = "https://w3id.org/ro/terms/workflow-run/context"
 """Where `sha256` and the words of the profiles are defined."""
 
 _PAPER: Final = "https://doi.org/10.1091/mbc.E20-04-0269"
+_BIOSCHEMAS: Final = "https://bioschemas.org/profiles/ComputationalWorkflow/1.0-RELEASE"
+_HOME: Final[Mapping[str, str]] = {
+    "dask": "https://www.dask.org/",
+    "numpy": "https://numpy.org/",
+    "pandas": "https://pandas.pydata.org/",
+    "python": "https://www.python.org/",
+    "scikit-image": "https://scikit-image.org/",
+    "scipy": "https://scipy.org/",
+    "snakemake": "https://snakemake.github.io/",
+    "statsmodels": "https://www.statsmodels.org/",
+    "torch": "https://pytorch.org/",
+    "zarr": "https://zarr.dev/",
+}
+"""Pages of the software that records name."""
+
+_README: Final = """# {title}
+
+{description}. `ro-crate-metadata.json` says what went in, which software ran and what came out, with checksums
+(Workflow Run Crate). The plates' pixels and label images are not copied: it says where they lie and how to recognise
+them. What each stage did to each well is in `results/*/records/`.
+"""
+
+_NO_LICENCE: Final = "none was given; ask the owners of the data"
+"""The profiles require one; it may be a text."""
+
 _PARQUET: Final = "application/vnd.apache.parquet"
 _NGFF: Final = "https://ngff.openmicroscopy.org/{version}/"
 
@@ -81,7 +108,7 @@ def export_crate(layout: Layout, output: Path | None, *, sources: Sources, licen
     sources : Sources
         What lies elsewhere.
     license_url : str, optional
-        Licence of the data.
+        Licence of the data; without it the crate says that none was given.
 
     Returns
     -------
@@ -108,6 +135,7 @@ def export_crate(layout: Layout, output: Path | None, *, sources: Sources, licen
     maker.make(aggregated, license_url)
     crate = maker.crate
     if output is not None:
+        maker.add_readme()
         crate.write(output)
     else:
         for entity in crate.data_entities:
@@ -133,6 +161,7 @@ class _Maker:
             f"Endolysosome occupancy of {len(sources.raw)} plate(s), "
             f"{aggregated['counts']['wells']} wells, by lysoquant {aggregated['versions']['lysoquant']}"
         )
+        crate.license = _NO_LICENCE
         if license_url:
             crate.license = crate.add(ContextEntity(crate, license_url, {"@type": "CreativeWork", "name": license_url}))
         crate.metadata.extra_contexts.append(_CONTEXT)
@@ -151,8 +180,8 @@ class _Maker:
         )
         inputs, outputs = self._inputs(), self._outputs(aggregated)
         workflow = self._workflow(aggregated["versions"])
-        workflow["input"] = [self._parameter("input", name, kind, found) for name, kind, found in inputs]
-        workflow["output"] = [self._parameter("output", name, kind, found) for name, kind, found in outputs]
+        workflow["input"] = [self._parameter("input", name, kind, found) for name, kind, found in inputs if found]
+        workflow["output"] = [self._parameter("output", name, kind, found) for name, kind, found in outputs if found]
         action = crate.add_action(
             workflow,
             identifier="#run",
@@ -160,11 +189,25 @@ class _Maker:
             result=[entity for _, _, found in outputs for entity in found],
             properties={
                 "name": f"Run of lysoquant {aggregated['versions']['lysoquant']}",
+                "description": "From raw plates to tables; what each stage did to each well is in the records",
                 "endTime": self._end(),
                 "actionStatus": "http://schema.org/CompletedActionStatus",
             },
         )
         crate.root_dataset["mentions"] = action
+
+    def add_readme(self) -> None:
+        """For a crate of its own; a project has what its owner put there."""
+        text = _README.format(title=self.crate.name, description=self.crate.description)
+        properties = {
+            "name": "README",
+            "about": {"@id": "./"},
+            "encodingFormat": "text/markdown",
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "contentSize": str(len(text.encode())),
+        }
+        self.crate.add_file(io.StringIO(text), "README.md", properties=properties)
+        self.n_files += 1
 
     def _end(self) -> str:
         """When the last record that tells of the run was written."""
@@ -183,22 +226,24 @@ class _Maker:
             main=True,
             lang="snakemake",
             lang_version=versions.get("snakemake"),
-            properties={"name": "lysoquant", **_checked(folder / "Snakefile")},
+            properties={
+                "name": "lysoquant",
+                "version": versions["lysoquant"],
+                "conformsTo": {"@id": _BIOSCHEMAS},
+                **_checked(folder / "Snakefile"),
+            },
         )
         self.n_files += 1
         if self._sources.citation is not None:
             self._file(self._sources.citation, f"{PROVENANCE}/CITATION.cff")
-        main["softwareRequirements"] = [
-            crate.add(
-                ContextEntity(
-                    crate,
-                    f"#{name}-{version}",
-                    {"@type": "SoftwareApplication", "name": name, "version": version, "softwareVersion": version},
-                )
-            )
-            for name, version in sorted(versions.items())
-        ]
+        main["softwareRequirements"] = [self._software(name, version) for name, version in sorted(versions.items())]
         return main
+
+    def _software(self, name: str, version: str) -> Any:
+        page = _HOME.get(name)
+        properties = {"@type": "SoftwareApplication", "name": name, "version": version}
+        properties |= {} if page is None else {"url": page}
+        return self.crate.add(ContextEntity(self.crate, page or f"#{name}-{version}", properties))
 
     def _inputs(self) -> list[tuple[str, str, list[Any]]]:
         raw = []
@@ -217,13 +262,15 @@ class _Maker:
         models = [
             self.crate.add(
                 ContextEntity(
-                    self.crate, f"#model-{sha}", {"@type": "CreativeWork", "name": name or "model", "sha256": sha}
+                    self.crate,
+                    f"#model-{sha}",
+                    {"@type": "PropertyValue", "name": f"model {name}", "propertyID": "sha256", "value": sha},
                 )
             )
-            for sha, name in model_of(self._layout).items()
+            for sha, name in models_of(self._layout).items()
         ]
         config = [self._file(path, self._inside(path)) for path in self._sources.config]
-        return [("raw_plates", "Dataset", raw), ("configuration", "File", config), ("model", "CreativeWork", models)]
+        return [("raw_plates", "Dataset", raw), ("configuration", "File", config), ("model", "Text", models)]
 
     def _outputs(self, aggregated: Json) -> list[tuple[str, str, list[Any]]]:
         layout = self._layout
@@ -291,7 +338,7 @@ class _Maker:
     def _parameter(self, way: str, name: str, kind: str, found: Sequence[Any]) -> Any:
         parameter = self.crate.add_formal_parameter(name, kind, identifier=f"#{way}-{name}")
         for entity in found:
-            entity.append_to("exampleOfWork", parameter)
+            entity["exampleOfWork"] = parameter
         return parameter
 
 

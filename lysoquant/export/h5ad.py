@@ -11,7 +11,16 @@ import pandas as pd
 
 from lysoquant.errors import InputError
 from lysoquant.export.names import measurement
-from lysoquant.export.source import KEYS, WELLS, aggregate_record, model_of, new_file, plate_map, table_parts
+from lysoquant.export.source import (
+    KEYS,
+    WELLS,
+    aggregate_record,
+    channels_of,
+    models_of,
+    new_file,
+    plate_map,
+    table_parts,
+)
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.record import Json, canonical_json, digest_json, whole_or_not_at_all
@@ -66,13 +75,14 @@ def export_anndata(layout: Layout, output: Path, *, level: str, config: Json) ->
     names = [name for name in table.columns if pd.api.types.is_float_dtype(table[name])]
     known = table.drop(columns=names)
     if level != WELLS:
-        known = known.merge(plate_map(layout), on=list(KEYS[WELLS]), how="left", validate="many_to_one")
+        known = known.merge(plate_map(layout, beside=known.columns), on=list(KEYS[WELLS]), how="left", validate="m:1")
     found = [measurement(name) for name in names]
+    channels = channels_of(layout)
     uns = {
         "level": level,
         "lysoquant": record["versions"]["lysoquant"],
         "versions": record["versions"],
-        "models": model_of(layout),
+        "models": models_of(layout),
         "settings": canonical_json(config),
         "settings_digest": digest_json(config),
         "tables_digest": record["digest"],
@@ -81,7 +91,13 @@ def export_anndata(layout: Layout, output: Path, *, level: str, config: Json) ->
         X=table[names].to_numpy(np.float64),
         obs=_old_strings(known, _index(known, level)),
         var=_old_strings(
-            pd.DataFrame({"unit": [part.unit for part in found], "channel": [part.channel for part in found]}), names
+            pd.DataFrame(
+                {
+                    "unit": [part.unit for part in found],
+                    "channel": [part.of if part.of in channels else "" for part in found],
+                }
+            ),
+            names,
         ),
         uns=uns,
     )
@@ -103,7 +119,7 @@ def _old_strings(frame: pd.DataFrame, index: list[str]) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for column, values in frame.items():
         # A slash would make a group in the file, and anndata keeps _index for itself.
-        name = str(column).replace("/", "_").removeprefix("_")
+        name = str(column).replace("/", "|").lstrip("_") or "unnamed"
         if pd.api.types.is_string_dtype(values):
             codes, categories = pd.factorize(values.fillna("").to_numpy(object), sort=True)
             columns[name] = pd.Categorical.from_codes(codes, pd.Index(categories, dtype=object))

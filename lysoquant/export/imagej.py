@@ -69,7 +69,8 @@ PLATE/Results.csv                     one row an endolysosome and channel, as Ly
 PLATE/LysoQuant.csv                   one row a cell, as LysoQuant's window "LysoQuant"
 
 In Fiji: open the image, drag a zip onto Fiji's window (a field without objects has none), tick "Show All"
-in the ROI Manager; "Measure" gives the numbers of Results.csv. File > Import > Results... opens the tables. Lengths are in um.
+in the ROI Manager; "Measure" gives the numbers of Results.csv. File > Import > Results... opens the tables. Lengths
+are in um.
 """
 
 
@@ -256,6 +257,15 @@ class _PlateExport:
         self, image: str, field: FieldStore, cells: pd.DataFrame, regions: pd.DataFrame
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         labels = field.channels
+        wanted = [column for column in _MEASURED.values() if column != "intensity_mean"]
+        wanted += ["cargo_area_fraction", *(f"intensity_mean_{channel}" for channel in labels)]
+        absent = [column for column in wanted if column not in regions]
+        absent += [label for label in self._channels.by_role().values() if label not in labels]
+        if absent:
+            raise FieldError(
+                f"field {field.name}: {', '.join(absent)} is not in its tables or image; "
+                "run `lysoquant run PROJECT` first, so that all are of one run"
+            )
         names, classes = _names(regions), _classes(regions)
         numbers = {role: labels.index(label) + 1 for role, label in self._channels.by_role().items()}
         cargo = 100.0 * regions["cargo_area_fraction"]

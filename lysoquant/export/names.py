@@ -6,7 +6,7 @@ mean of a cell's endolysosomes (``mean_rim_mean_LAMP1``). docs/export.md has the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 """Measurements and counts of endolysosomes and cells by our name; a channel follows both names after an underscore."""
 
+_KEYS: Final = {"field": "Site", "cell": "ObjectNumber_Cells", "label": "ObjectNumber"}
+"""CellProfiler's words for ours."""
+
 _OF_REGIONS: Final = "mean_"
 _COMPARTMENTS: Final = {CELLS: "Cells", ENDOLYSOSOMES: "Endolysosomes"}
 
@@ -69,14 +72,14 @@ class Measurement:
     ----------
     kind : str
         Its name in :data:`KINDS`, or the whole name where that has none.
-    channel : str
-        Empty where it is of no channel.
+    of : str
+        What follows its name: the channel, or which of several numbers it is (``mean``); empty for nothing.
     of_regions : bool
         Whether it is a cell's mean over its endolysosomes.
     """
 
     kind: str
-    channel: str
+    of: str
     of_regions: bool
 
     @property
@@ -88,22 +91,27 @@ class Measurement:
         """Name of the feature in a profile of cells or endolysosomes, such as ``Cells_AreaShape_Area``."""
         own = KINDS[self.kind].feature if self.kind in KINDS else f"Other_{_camel(self.kind)}"
         parts = [_COMPARTMENTS[level], f"Mean_{_COMPARTMENTS[ENDOLYSOSOMES]}" if self.of_regions else "", own]
-        return "_".join(part for part in [*parts, self.channel] if part)
+        return "_".join(part for part in [*parts, self.of] if part)
 
 
 def measurement(column: str) -> Measurement:
-    """Take the name of a column apart; the longest known name wins, and what follows it is the channel."""
+    """Take the name of a column apart; the longest known name wins."""
     of_regions = column.startswith(_OF_REGIONS)
     name = column.removeprefix(_OF_REGIONS)
     known = [kind for kind in KINDS if name == kind or name.startswith(f"{kind}_")]
     kind = max(known, key=len, default=name)
-    return Measurement(kind=kind, channel=name[len(kind) + 1 :], of_regions=of_regions)
+    return Measurement(kind=kind, of=name[len(kind) + 1 :], of_regions=of_regions)
 
 
-def metadata_name(column: str) -> str:
-    """Name of a key or of a column of the plate map in a profile: ``Metadata_Well`` for ``well``."""
-    own = {"field": "Site", "cell": "ObjectNumber_Cells", "label": "ObjectNumber"}
-    return f"Metadata_{own.get(column) or _camel(column)}"
+def metadata_names(columns: Iterable[str]) -> list[str]:
+    """Names of keys and columns of the plate map in a profile: ``Metadata_Well`` for ``well``; no two are equal."""
+    names: list[str] = []
+    for column in columns:
+        name = f"Metadata_{_KEYS.get(column) or _camel(column)}"
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
 
 
 def _camel(name: str) -> str:

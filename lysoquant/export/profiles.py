@@ -10,7 +10,7 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
-from lysoquant.export.names import measurement, metadata_name
+from lysoquant.export.names import measurement, metadata_names
 from lysoquant.export.source import KEYS, WELLS, aggregate_record, new_folder, plate_map, table_parts, table_schema
 from lysoquant.io.tables import parquet_writer, to_arrow, write_parquet
 from lysoquant.layout import Layout
@@ -61,8 +61,10 @@ class Profile:
         keys = list(KEYS[WELLS])
         joined = frame.merge(wells, on=keys, how="left", validate="many_to_one")
         mapped = [name for name in wells.columns if name not in keys]
-        fields = [pa.field(metadata_name(name), self.schema.field(name).type) for name in self.metadata]
-        fields += [pa.field(metadata_name(name), _type(wells[name])) for name in mapped]
+        types = [*(self.schema.field(name).type for name in self.metadata), *(_type(wells[name]) for name in mapped)]
+        fields = [
+            pa.field(name, kind) for name, kind in zip(metadata_names([*self.metadata, *mapped]), types, strict=True)
+        ]
         fields += [
             pa.field(measurement(name).feature(self.level), self.schema.field(name).type) for name in self.features
         ]
@@ -93,13 +95,14 @@ def export_profiles(layout: Layout, output: Path) -> dict[str, int]:
         If the tables are not there or damaged.
     """
     aggregate_record(layout)
-    wells = plate_map(layout)
+    schemas = {level: table_schema(layout, level) for level in (CELLS, ENDOLYSOSOMES)}
+    wells = plate_map(layout, beside={name for schema in schemas.values() for name in schema.names})
     new_folder(output)
     counts = {}
     aggregated = []
     with Progress("export profiles", total=3) as progress:
-        for level in (CELLS, ENDOLYSOSOMES):
-            profile = Profile(level, table_schema(layout, level))
+        for level, of_table in schemas.items():
+            profile = Profile(level, of_table)
             counts[level] = 0
             _, schema = profile.renamed(profile.schema.empty_table().to_pandas(), wells)
             with parquet_writer(output / f"{level}.parquet", schema) as writer:
@@ -110,7 +113,7 @@ def export_profiles(layout: Layout, output: Path) -> dict[str, int]:
                     if level == CELLS:
                         aggregated.append(well_medians(part, profile.features))
             progress.advance(note=f"{counts[level]} {level}")
-        frame, schema = _well_profile(pd.concat(aggregated), Profile(CELLS, table_schema(layout, CELLS)), wells)
+        frame, schema = _well_profile(pd.concat(aggregated), Profile(CELLS, schemas[CELLS]), wells)
         write_parquet(output / f"{WELLS}.parquet", frame, schema)
         counts[WELLS] = len(frame)
         progress.advance(note=f"{counts[WELLS]} {WELLS}")
@@ -137,7 +140,8 @@ def _well_profile(medians: pd.DataFrame, profile: Profile, wells: pd.DataFrame) 
     """Every well of the plate map, with undefined features where it has no cell."""
     joined = wells.merge(medians, on=list(KEYS[WELLS]), how="left", validate="one_to_one")
     joined[CELL_COUNT] = joined[CELL_COUNT].fillna(0).astype("int64")
-    fields = [pa.field(metadata_name(name), _type(wells[name])) for name in wells.columns]
+    names = metadata_names(wells.columns)
+    fields = [pa.field(name, _type(wells[column])) for name, column in zip(names, wells.columns, strict=True)]
     fields.append(pa.field(CELL_COUNT, pa.int64()))
     fields += [pa.field(measurement(name).feature(profile.level), pa.float64()) for name in profile.features]
     columns = joined[[*wells.columns, CELL_COUNT, *profile.features]]

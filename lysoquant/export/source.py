@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lysoquant.errors import InputError, StageError
 from lysoquant.io.tables import read_parquet, read_schema
@@ -17,9 +16,6 @@ from lysoquant.record import Json, read_json
 from lysoquant.vocabulary import CELLS, ENDOLYSOSOMES
 
 WELLS: Final = "wells"
-LEVELS: Final = (CELLS, WELLS, ENDOLYSOSOMES)
-"""Joined tables that an export can be made of."""
-
 FIELD_KEY: Final = ("plate", "well", "field")
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     WELLS: ("plate", "well"),
@@ -67,7 +63,7 @@ def aggregate_record(layout: Layout) -> Json:
     """
     record = read_json(layout.project_work_record("aggregate"))
     if record is None:
-        raise StageError(f"{layout.project} has no tables yet; run `lysoquant run {layout.project}` first")
+        raise StageError(f"{layout.project} has no tables yet; run `lysoquant run PROJECT` first")
     return record
 
 
@@ -103,17 +99,19 @@ def table_schema(layout: Layout, level: str) -> pa.Schema:
     return read_schema(files[0])
 
 
-def n_rows(layout: Layout, level: str) -> int:
-    """Rows of a joined table, from its files' footers."""
-    return sum(pq.read_metadata(file).num_rows for file in table_files(layout, level))
+def plate_map(layout: Layout, *, beside: Collection[str]) -> pd.DataFrame:
+    """What is known of each well beside its numbers: keys, plate map with the user's own columns, flags, reason.
 
-
-def plate_map(layout: Layout) -> pd.DataFrame:
-    """What is known of each well beside its numbers: keys, plate map with the user's own columns, flags, reason."""
+    Parameters
+    ----------
+    beside : collection of str
+        Columns of the table that it goes with; a column of the plate map that is called like one of them but is no key
+        gets ``well_`` in front of its name.
+    """
     wells = read_parquet(layout.tables / "wells.parquet")
     texts = [name for name in wells.columns if name not in KEYS[WELLS] and _is_of_the_map(wells, name)]
     frame: pd.DataFrame = wells[[*KEYS[WELLS], *texts]]
-    return frame
+    return frame.rename(columns={name: f"well_{name}" for name in texts if name in beside})
 
 
 def _is_of_the_map(wells: pd.DataFrame, name: str) -> bool:
@@ -140,7 +138,7 @@ def chosen_plates(known: Sequence[str], plate: str | None, *, one_for: str | Non
     return [plate] if plate is not None else list(known)
 
 
-def model_of(layout: Layout) -> dict[str, str]:
+def models_of(layout: Layout) -> dict[str, str]:
     """Names of the models that segmented the project's wells, by SHA-256."""
     found: dict[str, str] = {}
     for path in sorted(layout.results.glob("*/records/segment/wells/*.json")):
@@ -148,3 +146,9 @@ def model_of(layout: Layout) -> dict[str, str]:
         if record.get("model_sha256"):
             found[record["model_sha256"]] = str(record.get("model", {}).get("name", ""))
     return found
+
+
+def channels_of(layout: Layout) -> set[str]:
+    """Labels of the channels of the project's plates."""
+    records = [read_json(path) or {} for path in sorted(layout.results.glob("*/records/convert/plate.json"))]
+    return {label for record in records for label in record.get("channels", ())}

@@ -1,0 +1,191 @@
+"""Outlines for ImageJ and the tables of its plugin; test_imagej_export.py has a real ImageJ measure them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from export_project import CHANNELS, PIXEL_SIZE_UM, SHAPE, draw
+
+from lysoquant.cli.main import invoke
+from lysoquant.export.imagej import RESULTS_COLUMNS, SUMMARY_COLUMNS, region_outlines
+from lysoquant.io.rois import read_cell_rois, read_outlines
+from lysoquant.io.stacks import open_stack
+from lysoquant.io.store import PlateStore
+from lysoquant.io.tables import read_parquet
+from lysoquant.layout import Layout
+from lysoquant.measure.shape import region_shapes
+
+CORNER_PX = 2 - 2**0.5
+
+
+def imagej_perimeter_px(ring: np.ndarray) -> float:
+    """ImageJ's rule for traced outlines, vertex by vertex in the order of the file."""
+    sides = np.abs(ring - np.roll(ring, 1, axis=0)).sum(axis=1)
+    corners, at_corner = 0, False
+    for side in sides:
+        at_corner = side > 1 or not at_corner
+        corners += at_corner
+    return float(sides.sum() - corners * CORNER_PX)
+
+
+def test_outlines_have_the_measured_perimeter_where_imagej_begins() -> None:
+    labels = np.concatenate([draw(seed)[2] + np.uint32(1000 * seed) * (draw(seed)[2] > 0) for seed in range(3)])
+    rings = region_outlines(labels)
+    shapes = region_shapes(labels=labels, pixel_size_um=1.0)
+    assert sorted(rings) == shapes["label"].tolist()
+    singles = [index for index, label in enumerate(shapes["label"].tolist()) if len(rings[label]) == 1]
+    assert 300 < len(singles) < len(rings)
+    for index in singles:
+        (ring,) = rings[int(shapes["label"][index])]
+        assert imagej_perimeter_px(ring) == pytest.approx(shapes["perimeter_um"][index], abs=1e-9)
+
+
+def test_rings_of_a_region_with_a_hole_and_of_one_in_two_parts() -> None:
+    labels = np.zeros((9, 12), np.uint32)
+    labels[1:6, 1:6] = 4
+    labels[2:4, 2] = labels[4, 3] = 0
+    labels[1, 8] = labels[3, 9] = 7
+    labels[7, 0:2] = labels[8, 2:4] = 2
+    rings = region_outlines(labels)
+    assert {label: len(own) for label, own in rings.items()} == {2: 1, 4: 3, 7: 2}
+    areas = {
+        label: [
+            round(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2), 9) for x, y in (ring.T for ring in own)
+        ]
+        for label, own in rings.items()
+    }
+    # Holes run the other way round; pixels that meet at a corner are one outline.
+    assert {label: sorted(own) for label, own in areas.items()} == {2: [4.0], 4: [-2.0, -1.0, 25.0], 7: [1.0, 1.0]}
+    assert region_outlines(np.zeros((3, 3), np.uint32)) == {}
+
+
+@pytest.fixture(scope="module")
+def exported(measured: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("imagej") / "out"
+    assert invoke(["export", "imagej", str(measured.project), "--output", str(folder), "--images"]) == 0
+    return folder
+
+
+def test_zips_hold_the_regions_of_the_table_pixel_by_pixel(measured: Layout, exported: Path) -> None:
+    for plate, well in (("P1", "B02"), ("P1", "B03"), ("P2", "B02")):
+        table = read_parquet(measured.well_tables(plate, well) / "endolysosomes.parquet")
+        field = PlateStore.open(measured.plate_store(plate)).field(well, 0)
+        outlines = read_outlines(exported / plate / f"{well}_f0_endolysosomes.zip")
+        names = [
+            f"{cell}-{label}-{'loaded' if is_loaded else 'empty'}"
+            for cell, label, is_loaded in zip(table["cell"], table["label"], table["is_loaded"], strict=True)
+        ]
+        assert [outline.name for outline in outlines] == names
+        drawn = np.zeros(SHAPE, np.uint32)
+        for outline, label in zip(outlines, table["label"], strict=True):
+            box, mask = outline.mask(SHAPE)
+            assert not drawn[box][mask].any()
+            drawn[box][mask] = label
+        labels = field.read_label("endolysosomes")
+        np.testing.assert_array_equal(drawn, np.where(np.isin(labels, table["label"]), labels, 0))
+        colours = {outline.name.rsplit("-", 1)[1]: outline.roi.stroke_color for outline in outlines}
+        assert colours == {"empty": b"\xff\x00\xff\xff", "loaded": b"\xff\xff\x00\xff"}
+        cells, reasons = read_cell_rois(exported / plate / f"{well}_f0_cells.zip", shape=SHAPE)
+        assert not reasons
+        np.testing.assert_array_equal(cells > 0, field.read_label("cells") > 0)
+
+
+def test_images_have_all_channels_and_their_pixel_size(measured: Layout, exported: Path) -> None:
+    stack = open_stack(exported / "P1" / "B03_f0.tif")
+    assert (stack.channels, stack.shape) == (CHANNELS, SHAPE)
+    assert stack.pixel_size_um == pytest.approx(PIXEL_SIZE_UM, rel=1e-7)
+    field = PlateStore.open(measured.plate_store("P1")).field("B03", 0)
+    for channel in CHANNELS:
+        np.testing.assert_array_equal(stack.read(channel), field.read(channel))
+
+
+def test_the_plugins_tables(measured: Layout, exported: Path) -> None:
+    results, summary = (pd.read_csv(exported / "P1" / name) for name in ("Results.csv", "LysoQuant.csv"))
+    assert tuple(results.columns) == RESULTS_COLUMNS
+    assert tuple(summary.columns) == SUMMARY_COLUMNS
+    cells = pd.concat(
+        read_parquet(measured.well_tables("P1", well) / "cells.parquet") for well in ("B02", "B03", "C03")
+    ).reset_index(drop=True)
+    assert summary["Label"].tolist()[:3] == ["B02_f0.tif-cell-2", "B02_f0.tif-cell-5", "B02_f0.tif-cell-9"]
+    for theirs, own in (("Total #", "n_endolysosomes"), ("Empty", "n_empty"), ("Loaded", "n_loaded")):
+        assert summary[theirs].tolist() == cells[own].tolist()
+    np.testing.assert_allclose(summary["Loaded Ratio"], cells["occupancy"], rtol=1e-9)
+    np.testing.assert_allclose(summary["Empty Ratio"], 1 - cells["occupancy"], rtol=1e-9)
+    assert summary[["Lysosome Ch", "Protein Ch"]].drop_duplicates().to_numpy().tolist() == [[2, 3]]
+    first = read_parquet(measured.well_tables("P1", "B02") / "endolysosomes.parquet").iloc[0]
+    # All channels of an endolysosome before the next, as the plugin does.
+    head = results.head(3)
+    assert head["Measurement Channel"].tolist() == [1, 2, 3]
+    np.testing.assert_allclose(head["Mean"], [first[f"intensity_mean_{channel}"] for channel in CHANNELS])
+    np.testing.assert_allclose(head["X"] - first["centroid_x_um"], PIXEL_SIZE_UM / 2)
+    assert head["%Cargo Area"].isna().tolist() == [True, True, False]
+    assert head["%Cargo Area"].iloc[2] == pytest.approx(100 * first["cargo_area_fraction"])
+    of_cell = results[(results["Image"] == "B02_f0.tif") & (results["Cell ID"] == "cell-2")]
+    assert summary["%Cargo Area Median"].iloc[0] == pytest.approx(of_cell["%Cargo Area"].median())
+    # A cell without endolysosomes has its row, a failed field has none, a field without objects no zip.
+    assert summary["Total #"].tolist()[-1] == 0
+    assert np.isnan(summary["Loaded Ratio"].iloc[-1])
+    assert not set(summary["Label"].str.startswith("B02_f1")) - {False}
+    assert {path.name for path in (exported / "P1").glob("*_f1*")} == set()
+    assert not (exported / "P1" / "C03_f0_endolysosomes.zip").exists()
+
+
+def test_only_some_wells_and_what_was_left_out(
+    measured: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = str(measured.project)
+    arguments = ["export", "imagej", project, "--output", str(tmp_path / "o"), "--plate", "P1", "--wells", "B02,C03"]
+    assert invoke(arguments) == 0
+    said = capsys.readouterr()
+    assert "without outlines: P1 B02/1: channel SEC62 is truncated" in said.err
+    assert said.out.startswith("2 fields, 4 cells, 115 endolysosomes: ")
+    assert sorted(path.name for path in (tmp_path / "o" / "P1").iterdir()) == [
+        *("B02_f0_cells.zip", "B02_f0_endolysosomes.zip", "C03_f0_cells.zip", "LysoQuant.csv", "Results.csv")
+    ]
+    assert invoke([*arguments[:-1], "B02"]) == 2
+    assert "is there and not empty; give a new folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--wells", "B02"], "--wells needs --plate: the project's plates are P1, P2"),
+        (["--plate", "P3"], "--plate 'P3': the project's plates are P1, P2"),
+        (["--plate", "P1", "--wells", "B02,H12"], "plate P1 has no well H12; its wells are B02, B03, C03"),
+        (["--plate", "P1", "--wells", ""], "plate P1 has no well (none was named)"),
+    ],
+)
+def test_wrong_values_are_one_line(
+    measured: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+) -> None:
+    assert invoke(["export", "imagej", str(measured.project), "--output", str(tmp_path / "o"), *more]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "o").exists()
+
+
+def test_wells_that_were_not_measured_name_the_command(
+    measured: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "p"
+    shutil.copytree(measured.project, project)
+    layout = Layout(project=project, results=project / "results")
+    arguments = ["export", "imagej", str(project), "--output", str(tmp_path / "o")]
+    table = layout.well_tables("P1", "B02") / "endolysosomes.parquet"
+    shutil.copy(layout.well_tables("P2", "B02") / "endolysosomes.parquet", table)
+    assert invoke(arguments) == 1
+    assert "so that both are of one run" in capsys.readouterr().err
+    # Tables appear whole or not at all.
+    assert not (tmp_path / "o" / "P1" / "Results.csv").exists()
+    layout.well_record("P1", "measure", "B03").unlink()
+    shutil.rmtree(tmp_path / "o")
+    assert invoke(arguments) == 1
+    assert "run `lysoquant measure PROJECT --plate P1` first" in capsys.readouterr().err
+    shutil.rmtree(layout.results)
+    assert invoke(arguments) == 2
+    assert "run `lysoquant convert` first" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
