@@ -62,6 +62,15 @@ def test_every_column_of_our_tables_has_a_name_and_no_two_share_one() -> None:
     ]
 
 
+def test_the_page_has_every_name() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")
+    ]
+    told = {row[0]: row[2] for row in rows if len(row) == 3}
+    assert {name: kind.feature for name, kind in KINDS.items()}.items() <= told.items()
+
+
 @pytest.fixture(scope="module")
 def profiles(measured: Layout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("profiles") / "out"
