@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,16 @@ from skimage.measure import label as connected_parts
 
 from lysoquant.channels import Channels
 from lysoquant.errors import FieldError, StageError
+from lysoquant.export.plugin_tables import (
+    RESULTS_COLUMNS,
+    SUMMARY_COLUMNS,
+    FieldImage,
+    cargoes_of,
+    cell_name,
+    needed_columns,
+    results_table,
+    summary_table,
+)
 from lysoquant.export.source import new_folder
 from lysoquant.io.outlines import NewOutline, write_outlines
 from lysoquant.io.stacks import write_stack
@@ -25,44 +35,20 @@ from lysoquant.layout import Layout
 from lysoquant.measure.shape import traced_outlines
 from lysoquant.progress import Progress
 from lysoquant.record import require_wells, whole_or_not_at_all
-from lysoquant.vocabulary import CELLS, CLASS_COLOURS, CLASS_NAMES, EMPTY, ENDOLYSOSOMES, FAILED, LOADED
+from lysoquant.vocabulary import CELLS, CLASS_COLOURS, ENDOLYSOSOMES, FAILED
 
 RESULTS: Final = "Results.csv"
 SUMMARY: Final = "LysoQuant.csv"
 """The plugin's two windows: single endolysosomes, and counts a cell."""
 
 _CELL_COLOUR: Final = (255, 255, 0)
-
-_MEASURED: Final[Mapping[str, str]] = {
-    "Area": "area_um2",
-    "Mean": "intensity_mean",
-    "X": "centroid_x_um",
-    "Y": "centroid_y_um",
-    "Perim.": "perimeter_um",
-    "Circ.": "circularity",
-    "Feret": "feret_um",
-    "MinFeret": "min_feret_um",
-    "AR": "aspect_ratio",
-    "Round": "roundness",
-    "Solidity": "solidity",
-}
-"""ImageJ's columns in its order, and ours; `Mean` is of the channel of the row."""
-
-RESULTS_COLUMNS: Final = (
-    "Label",
-    *_MEASURED,
-    *("Lysosome Type", "Lysosome Channel", "Protein Channel", "Measurement Channel", "Image", "Cell ID"),
-    "%Cargo Area",
-)
-SUMMARY_COLUMNS: Final = (
-    *("Label", "Lysosome Ch", "Protein Ch", "Empty", "Empty Ratio", "Loaded", "Loaded Ratio", "Total #"),
-    "%Cargo Area Median",
-)
+_ONE_RUN: Final = "run `lysoquant run PROJECT` first, so that all are of one run"
 
 README: Final = """Outlines and tables for ImageJ and Fiji
 =======================================
 
 PLATE/WELL_fFIELD_endolysosomes.zip   outlines, named CELL-LABEL-CLASS; empty cyan, loaded magenta
+PLATE/WELL_fFIELD_endolysosomes_cN.zip  the same by the classes of another cargo, channel N
 PLATE/WELL_fFIELD_cells.zip           outlines of the cells, named cell-CELL
 PLATE/WELL_fFIELD.tif                 the field's channels (with --images)
 PLATE/Results.csv                     one row an endolysosome and channel, as LysoQuant's window "Results"
@@ -211,7 +197,7 @@ class _PlateExport:
         fields, cells, regions = (
             read_parquet(tables / f"{name}.parquet") for name in ("fields", "cells", "endolysosomes")
         )
-        frames = []
+        frames: list[tuple[pd.DataFrame, pd.DataFrame]] = []
         for index, status, reason in zip(fields["field"], fields["status"], fields["reason"], strict=True):
             if status == FAILED:
                 self.notes.append(f"{self.plate} {well}/{index}: {reason}")
@@ -219,30 +205,39 @@ class _PlateExport:
             field = self._store.field(well, int(index))
             own_cells, own_regions = cells[cells["field"] == index], regions[regions["field"] == index]
             try:
+                self._check(field, own_regions)
                 self._field(field, f"{well}_f{index}", own_cells, own_regions)
-                frames.append(self._frames(f"{well}_f{index}.tif", field, own_cells, own_regions))
             except FieldError as error:
                 raise StageError(f"plate {self.plate}: {error}") from error
+            frames += self._frames(f"{well}_f{index}", field, own_cells, own_regions)
             self.n_fields += 1
             self.n_cells += len(own_cells)
             self.n_endolysosomes += len(own_regions)
         return frames
+
+    def _check(self, field: FieldStore, regions: pd.DataFrame) -> None:
+        wanted = needed_columns(self._channels, field.channels)
+        absent = [column for column in wanted if column not in regions]
+        absent += [label for label in (self._channels.lysosome, *self._channels.cargoes) if label not in field.channels]
+        if absent:
+            raise FieldError(
+                f"field {field.name}: its tables or its image have no {', '.join(dict.fromkeys(absent))}; {_ONE_RUN}"
+            )
 
     def _field(self, field: FieldStore, name: str, cells: pd.DataFrame, regions: pd.DataFrame) -> None:
         rings = {what: region_outlines(field.read_label(what)) for what in (CELLS, ENDOLYSOSOMES)}
         missing = set(regions["label"]) - set(rings[ENDOLYSOSOMES]) | set(cells["cell"]) - set(rings[CELLS])
         if missing:
             raise FieldError(
-                f"field {field.name}: its label images lack {len(missing)} objects of its tables; "
-                "run `lysoquant run PROJECT` first, so that both are of one run"
+                f"field {field.name}: its label images lack {len(missing)} objects of its tables; {_ONE_RUN}"
             )
-        outlines = {
-            CELLS: [_outline(f"cell-{cell}", rings[CELLS][cell], _CELL_COLOUR) for cell in cells["cell"]],
-            ENDOLYSOSOMES: [
-                _outline(name, rings[ENDOLYSOSOMES][label], CLASS_COLOURS[kind])
-                for name, label, kind in zip(_names(regions), regions["label"], _classes(regions), strict=True)
-            ],
-        }
+        outlines = {CELLS: [_outline(cell_name(cell), rings[CELLS][cell], _CELL_COLOUR) for cell in cells["cell"]]}
+        for cargo in cargoes_of(self._channels):
+            more = f"_c{field.channels.index(cargo.channel) + 1}" if cargo.suffix else ""
+            keys = zip(cargo.names(regions), regions["label"], cargo.classes(regions), strict=True)
+            outlines[f"{ENDOLYSOSOMES}{more}"] = [
+                _outline(own, rings[ENDOLYSOSOMES][label], CLASS_COLOURS[kind]) for own, label, kind in keys
+            ]
         for what, found in outlines.items():
             # ImageJ calls a zip without outlines damaged.
             if found:
@@ -254,66 +249,11 @@ class _PlateExport:
             )
 
     def _frames(
-        self, image: str, field: FieldStore, cells: pd.DataFrame, regions: pd.DataFrame
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        labels = field.channels
-        wanted = [column for column in _MEASURED.values() if column != "intensity_mean"]
-        wanted += ["cargo_area_fraction", *(f"intensity_mean_{channel}" for channel in labels)]
-        absent = [column for column in wanted if column not in regions]
-        absent += [label for label in self._channels.by_role().values() if label not in labels]
-        if absent:
-            raise FieldError(
-                f"field {field.name}: {', '.join(absent)} is not in its tables or image; "
-                "run `lysoquant run PROJECT` first, so that all are of one run"
-            )
-        names, classes = _names(regions), _classes(regions)
-        numbers = {role: labels.index(label) + 1 for role, label in self._channels.by_role().items()}
-        cargo = 100.0 * regions["cargo_area_fraction"]
-        # ImageJ's pixel (0, 0) has its upper left corner at (0, 0), ours its centre.
-        half = field.pixel_size_um / 2
-        parts = []
-        for number, channel in enumerate(labels, start=1):
-            columns = {
-                name: regions[f"{column}_{channel}" if name == "Mean" else column] for name, column in _MEASURED.items()
-            }
-            part = pd.DataFrame(columns).assign(X=columns["X"] + half, Y=columns["Y"] + half)
-            part["Label"] = [f"{image}:{name}:{channel}" for name in names]
-            part["Lysosome Type"] = [CLASS_NAMES[kind].capitalize() for kind in classes]
-            part["Lysosome Channel"], part["Protein Channel"] = numbers["lysosome"], numbers["cargo"]
-            part["Measurement Channel"] = number
-            part["Image"], part["Cell ID"] = image, [f"cell-{cell}" for cell in regions["cell"]]
-            part["%Cargo Area"] = cargo if number == numbers["cargo"] else np.nan
-            parts.append(part)
-        # The plugin measures all channels of an endolysosome before the next.
-        results = pd.concat(parts).sort_index(kind="stable")
-        median = cargo.groupby(regions["cell"]).median().reindex(cells["cell"]).to_numpy()
-        total = cells["n_endolysosomes"].to_numpy().astype(float)
-        with np.errstate(invalid="ignore"):
-            summary = pd.DataFrame(
-                {
-                    "Label": [f"{image}-cell-{cell}" for cell in cells["cell"]],
-                    "Lysosome Ch": numbers["lysosome"],
-                    "Protein Ch": numbers["cargo"],
-                    "Empty": cells["n_empty"],
-                    "Empty Ratio": cells["n_empty"] / total,
-                    "Loaded": cells["n_loaded"],
-                    "Loaded Ratio": cells["n_loaded"] / total,
-                    "Total #": cells["n_endolysosomes"],
-                    "%Cargo Area Median": median,
-                }
-            )
-        return results[list(RESULTS_COLUMNS)], summary[list(SUMMARY_COLUMNS)]
-
-
-def _classes(regions: pd.DataFrame) -> list[int]:
-    return [LOADED if is_loaded else EMPTY for is_loaded in regions["is_loaded"]]
-
-
-def _names(regions: pd.DataFrame) -> list[str]:
-    return [
-        f"{cell}-{label}-{CLASS_NAMES[kind]}"
-        for cell, label, kind in zip(regions["cell"], regions["label"], _classes(regions), strict=True)
-    ]
+        self, name: str, field: FieldStore, cells: pd.DataFrame, regions: pd.DataFrame
+    ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+        image = FieldImage(f"{name}.tif", field.channels, self._channels.lysosome, field.pixel_size_um)
+        for cargo in cargoes_of(self._channels):
+            yield results_table(regions, cargo, image), summary_table(cells, regions, cargo, image)
 
 
 def _outline(name: str, rings: Sequence[NDArray[np.int64]], colour: tuple[int, int, int]) -> NewOutline:

@@ -18,12 +18,16 @@ LayerData = tuple[NDArray[Any], dict[str, Any], str]
 
 Colour = tuple[float, float, float, float]
 
-ROLE_COLOURS: Final = {"lysosome": "green", "cargo": "red", "nucleus": "blue"}
+ROLE_COLOURS: Final = {"lysosome": "green", "cargo": "red", "other cargo": "yellow", "nucleus": "blue"}
 """As in the paper's figures; other channels are grey."""
 
 _SHOWN_PERCENT: Final = (0.5, 99.8)
 _CLEAR: Final = (0.0, 0.0, 0.0, 0.0)
 _OPACITY: Final = {CELLS: 0.2, ENDOLYSOSOMES: 0.5, ENDOLYSOSOME_CLASSES: 0.5}
+
+CLASS_RGBA: Final[Mapping[int, Colour]] = {
+    kind: (red / 255, green / 255, blue / 255, 1.0) for kind, (red, green, blue) in CLASS_COLOURS.items()
+}
 
 NUMBERED_BY: Final = {CELLS: "cell", ENDOLYSOSOMES: "label"}
 """Column of a table that holds the numbers of the label image of that name."""
@@ -45,6 +49,7 @@ def field_layers(field: FieldStore, *, channels: Channels, tables: Mapping[str, 
     -------
     list of (ndarray (Y, X), dict, str)
         Layers in um. Endolysosomes have the colour of their class; those that measure left out as too small are clear.
+        Where there are other cargoes, a hidden layer each has the same endolysosomes by the class of that cargo.
 
     Raises
     ------
@@ -52,7 +57,9 @@ def field_layers(field: FieldStore, *, channels: Channels, tables: Mapping[str, 
         If the image or a label image can't be read.
     """
     place = {"scale": (field.pixel_size_um,) * 2, "units": ("um", "um"), "axis_labels": ("y", "x")}
-    roles = {label: role for role, label in channels.by_role().items()}
+    roles = dict.fromkeys(channels.other_cargoes, "other cargo") | {
+        label: role for role, label in channels.by_role().items()
+    }
     layers: list[LayerData] = []
     for channel in field.channels:
         pixels = field.read(channel)
@@ -70,10 +77,18 @@ def field_layers(field: FieldStore, *, channels: Channels, tables: Mapping[str, 
         table = tables.get(name)
         if table is not None:
             options["features"] = _features(table, NUMBERED_BY[name])
-        colours = _colours(name, table)
-        if colours:
-            options["colormap"] = colours
-        layers.append((field.read_label(name), options | place, "labels"))
+        labels = field.read_label(name)
+        if name == ENDOLYSOSOME_CLASSES:
+            options["colormap"] = {None: _CLEAR, 0: _CLEAR, EMPTY: CLASS_RGBA[EMPTY], LOADED: CLASS_RGBA[LOADED]}
+        if name == ENDOLYSOSOMES and table is not None:
+            for cargo in channels.other_cargoes:
+                # The same regions, shown by the classes of another cargo where one looks for them.
+                if f"is_loaded_{cargo}" in table:
+                    more = {"name": f"{name}, {cargo}", "visible": False}
+                    more["colormap"] = _colours(table["label"], table[f"is_loaded_{cargo}"])
+                    layers.append((labels, options | more | place, "labels"))
+            options["colormap"] = _colours(table["label"], table["is_loaded"])
+        layers.append((labels, options | place, "labels"))
     return layers
 
 
@@ -84,16 +99,7 @@ def _features(table: pd.DataFrame, number: str) -> pd.DataFrame:
     return kept
 
 
-def _colours(name: str, table: pd.DataFrame | None) -> dict[int | None, Colour]:
-    rgba: dict[int, Colour] = {
-        kind: (rgb[0] / 255, rgb[1] / 255, rgb[2] / 255, 1.0) for kind, rgb in CLASS_COLOURS.items()
-    }
-    if name == ENDOLYSOSOME_CLASSES:
-        return {None: _CLEAR, 0: _CLEAR, EMPTY: rgba[EMPTY], LOADED: rgba[LOADED]}
-    if name != ENDOLYSOSOMES or table is None:
-        return {}
-    classes = np.where(table["is_loaded"], LOADED, EMPTY)
-    own: dict[int | None, Colour] = {
-        int(label): rgba[int(kind)] for label, kind in zip(table["label"], classes, strict=True)
-    }
-    return {None: _CLEAR, 0: _CLEAR, **own}
+def _colours(labels: pd.Series, is_loaded: pd.Series) -> dict[int | None, Colour]:
+    classes = np.where(is_loaded, LOADED, EMPTY)
+    colours: dict[int | None, Colour] = {None: _CLEAR, 0: _CLEAR}
+    return colours | {int(label): CLASS_RGBA[kind] for label, kind in zip(labels, classes, strict=True)}

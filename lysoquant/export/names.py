@@ -51,11 +51,13 @@ KINDS: Final[Mapping[str, Kind]] = {
     "cargo_area_fraction": Kind("", "Cargo_AreaFraction"),
     "p_loaded": Kind("", "Cargo_ProbabilityLoaded"),
     "occupancy": Kind("", "Cargo_Occupancy"),
+    "n": Kind("", "Children_CombinedEndolysosomes_Count"),
     "n_endolysosomes": Kind("", "Children_Endolysosomes_Count"),
     "n_empty": Kind("", "Children_EmptyEndolysosomes_Count"),
     "n_loaded": Kind("", "Children_LoadedEndolysosomes_Count"),
 }
-"""Measurements and counts of endolysosomes and cells by our name; a channel follows both names after an underscore."""
+"""Measurements and counts of endolysosomes and cells by our name; a channel, another cargo or a combination of cargoes
+follows both names after an underscore."""
 
 _KEYS: Final = {"field": "Site", "cell": "ObjectNumber_Cells", "label": "ObjectNumber"}
 """CellProfiler's words for ours."""
@@ -73,7 +75,8 @@ class Measurement:
     kind : str
         Its name in :data:`KINDS`, or the whole name where that has none.
     of : str
-        What follows its name: the channel, or which of several numbers it is (``mean``); empty for nothing.
+        What follows its name: the channel, a combination of cargoes, or which of several numbers it is (``mean``);
+        empty for nothing.
     of_regions : bool
         Whether it is a cell's mean over its endolysosomes.
     """

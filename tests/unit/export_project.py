@@ -18,16 +18,17 @@ from lysoquant.project.batches import plate_rows
 from lysoquant.record import field_report, write_json
 from lysoquant.vocabulary import CLASS_COLOURS, EMPTY, LOADED
 
-CHANNELS = ("DAPI", "LAMP1", "SEC62")
+CHANNELS = ("DAPI", "LAMP1", "SEC62", "LC3 488")
+OTHER = "LC3 488"
 PIXEL_SIZE_UM = 0.0813
 SHAPE = (150, 190)
 PLATES = {"P1": {"B02": 2, "B03": 1, "C03": 1}, "P2": {"B02": 1}}
 """Fields by plate and well. The second field of B02 failed; C03 has a cell without endolysosomes and no more."""
 
 CONFIG = """\
-channels: {lysosome: LAMP1, cargo: SEC62, nucleus: DAPI}
+channels: {lysosome: LAMP1, cargo: SEC62, other_cargoes: [LC3 488], nucleus: DAPI}
 measure: {min_area_um2: 0.05}
-aggregate: {bootstrap: 100}
+aggregate: {bootstrap: 100, combinations: {both: "SEC62 and 'LC3 488'"}}
 execution: {dask: {scheduler: threads}}
 """
 PLATE_MAP = """\
@@ -42,7 +43,8 @@ P2\tB02\twild type\t1\tpositive\t
 def draw(seed: int) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint32]]:
     """Planes (C, Y, X), cells and regions of a field.
 
-    Regions are ragged, touch each other and the border, meet at corners, have holes or several parts.
+    Every third region is loaded with the cargo, every second one with the other. Regions are ragged, touch each other
+    and the border, meet at corners, have holes or several parts.
     """
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
@@ -57,9 +59,10 @@ def draw(seed: int) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.
     regions = np.where(parts > 0, 2 * parts + (x // 9) % 2, 0)
     regions = np.where(cells == 5, regions + 10_000, regions) * (parts > 0)
     _, numbers = np.unique(regions, return_inverse=True)
-    planes = rng.poisson(200, (3, *SHAPE)) + 1000 * (cells > 0) * (np.hypot(y - 70, x - 40) < 15)
+    planes = rng.poisson(200, (len(CHANNELS), *SHAPE)) + 1000 * (cells > 0) * (np.hypot(y - 70, x - 40) < 15)
     planes[1] += 700 * (regions > 0)
     planes[2] += 400 * (regions % 3 == 0)
+    planes[3] += 300 * (regions % 2 == 0)
     return planes.astype(np.uint16), cells, numbers.reshape(SHAPE).astype(np.uint32)
 
 
@@ -117,11 +120,11 @@ def _write_well(layout: Layout, store: PlateStore, plate: str, well: str, seed: 
         field.write_label("endolysosomes", regions)
         field.write_label("endolysosome_classes", classes[regions], colours=CLASS_COLOURS)
         objects += [
-            (index, cell, label, 0.9 if loaded[label] else 0.2, loaded[label])
+            (index, cell, label, 0.9 if loaded[label] else 0.2, loaded[label], 0.6 - 0.2 * (label % 2), label % 2 == 0)
             for label, cell in _cell_of(regions, cells).items()
         ]
-    frame = pd.DataFrame(objects, columns=segment_schema().names)
-    write_parquet(layout.plate_folder(plate) / "segment" / f"{well}.parquet", frame, segment_schema())
+    frame = pd.DataFrame(objects, columns=segment_schema([OTHER]).names)
+    write_parquet(layout.plate_folder(plate) / "segment" / f"{well}.parquet", frame, segment_schema([OTHER]))
     for stage in ("convert", "cells", "segment"):
         reports = [
             field_report(1, status="failed", reasons=["channel SEC62 is truncated"])

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from export_project import CHANNELS, PIXEL_SIZE_UM, SHAPE, draw
+from export_project import CHANNELS, OTHER, PIXEL_SIZE_UM, SHAPE, draw
 
 from lysoquant.cli.main import invoke
-from lysoquant.export.imagej import RESULTS_COLUMNS, SUMMARY_COLUMNS, region_outlines
+from lysoquant.export.imagej import region_outlines
+from lysoquant.export.plugin_tables import RESULTS_COLUMNS, SUMMARY_COLUMNS
 from lysoquant.io.rois import read_cell_rois, read_outlines
 from lysoquant.io.stacks import open_stack
 from lysoquant.io.store import PlateStore
-from lysoquant.io.tables import read_parquet
+from lysoquant.io.tables import read_parquet, read_schema, write_parquet
 from lysoquant.layout import Layout
 from lysoquant.measure.shape import region_shapes
 
@@ -74,12 +76,13 @@ def test_zips_hold_the_regions_of_the_table_pixel_by_pixel(measured: Layout, exp
     for plate, well in (("P1", "B02"), ("P1", "B03"), ("P2", "B02")):
         table = read_parquet(measured.well_tables(plate, well) / "endolysosomes.parquet")
         field = PlateStore.open(measured.plate_store(plate)).field(well, 0)
-        outlines = read_outlines(exported / plate / f"{well}_f0_endolysosomes.zip")
-        names = [
-            f"{cell}-{label}-{'loaded' if is_loaded else 'empty'}"
-            for cell, label, is_loaded in zip(table["cell"], table["label"], table["is_loaded"], strict=True)
-        ]
-        assert [outline.name for outline in outlines] == names
+        for more, column in (("", "is_loaded"), ("_c4", f"is_loaded_{OTHER}")):
+            outlines = read_outlines(exported / plate / f"{well}_f0_endolysosomes{more}.zip")
+            names = [
+                f"{cell}-{label}-{'loaded' if is_loaded else 'empty'}"
+                for cell, label, is_loaded in zip(table["cell"], table["label"], table[column], strict=True)
+            ]
+            assert [outline.name for outline in outlines] == names
         drawn = np.zeros(SHAPE, np.uint32)
         for outline, label in zip(outlines, table["label"], strict=True):
             box, mask = outline.mask(SHAPE)
@@ -111,21 +114,30 @@ def test_the_plugins_tables(measured: Layout, exported: Path) -> None:
         read_parquet(measured.well_tables("P1", well) / "cells.parquet") for well in ("B02", "B03", "C03")
     ).reset_index(drop=True)
     assert summary["Label"].tolist()[:3] == ["B02_f0.tif-cell-2", "B02_f0.tif-cell-5", "B02_f0.tif-cell-9"]
-    for theirs, own in (("Total #", "n_endolysosomes"), ("Empty", "n_empty"), ("Loaded", "n_loaded")):
-        assert summary[theirs].tolist() == cells[own].tolist()
-    np.testing.assert_allclose(summary["Loaded Ratio"], cells["occupancy"], rtol=1e-9)
-    np.testing.assert_allclose(summary["Empty Ratio"], 1 - cells["occupancy"], rtol=1e-9)
-    assert summary[["Lysosome Ch", "Protein Ch"]].drop_duplicates().to_numpy().tolist() == [[2, 3]]
-    first = read_parquet(measured.well_tables("P1", "B02") / "endolysosomes.parquet").iloc[0]
-    # All channels of an endolysosome before the next, as the plugin does.
-    head = results.head(3)
-    assert head["Measurement Channel"].tolist() == [1, 2, 3]
-    np.testing.assert_allclose(head["Mean"], [first[f"intensity_mean_{channel}"] for channel in CHANNELS])
-    np.testing.assert_allclose(head["X"] - first["centroid_x_um"], PIXEL_SIZE_UM / 2)
-    assert head["%Cargo Area"].isna().tolist() == [True, True, False]
-    assert head["%Cargo Area"].iloc[2] == pytest.approx(100 * first["cargo_area_fraction"])
-    of_cell = results[(results["Image"] == "B02_f0.tif") & (results["Cell ID"] == "cell-2")]
-    assert summary["%Cargo Area Median"].iloc[0] == pytest.approx(of_cell["%Cargo Area"].median())
+    assert set(summary["Lysosome Ch"]) == {2}
+    # One call of the plugin for each cargo: the same endolysosomes by another class.
+    for number, suffix in ((3, ""), (4, f"_{OTHER}")):
+        own = summary[summary["Protein Ch"] == number]
+        assert own["Total #"].tolist() == cells["n_endolysosomes"].tolist()
+        assert own["Loaded"].tolist() == cells[f"n_loaded{suffix}"].tolist()
+        assert (own["Empty"] + own["Loaded"]).tolist() == own["Total #"].tolist()
+        np.testing.assert_allclose(own["Loaded Ratio"], cells[f"occupancy{suffix}"], rtol=1e-9)
+        np.testing.assert_allclose(own["Empty Ratio"], 1 - cells[f"occupancy{suffix}"], rtol=1e-9)
+        first = read_parquet(measured.well_tables("P1", "B02") / "endolysosomes.parquet").iloc[0]
+        of_cargo = results[results["Protein Channel"] == number]
+        # All channels of an endolysosome before the next, as the plugin does.
+        head = of_cargo.head(4)
+        assert head["Measurement Channel"].tolist() == [1, 2, 3, 4]
+        assert set(head["Lysosome Type"]) == {"Loaded" if first[f"is_loaded{suffix}"] else "Empty"}
+        np.testing.assert_allclose(head["Mean"], [first[f"intensity_mean_{channel}"] for channel in CHANNELS])
+        np.testing.assert_allclose(head["X"] - first["centroid_x_um"], PIXEL_SIZE_UM / 2)
+        assert head["%Cargo Area"].notna().tolist() == [channel == number for channel in (1, 2, 3, 4)]
+        assert head["%Cargo Area"].max() == pytest.approx(100 * first[f"cargo_area_fraction{suffix}"])
+        of_cell = of_cargo[(of_cargo["Image"] == "B02_f0.tif") & (of_cargo["Cell ID"] == "cell-2")]
+        assert own["%Cargo Area Median"].iloc[0] == pytest.approx(of_cell["%Cargo Area"].median())
+    assert results["Lysosome Type"].value_counts().to_dict() == {
+        kind: len(CHANNELS) * int(summary[kind].sum()) for kind in ("Empty", "Loaded")
+    }
     # A cell without endolysosomes has its row, a failed field has none, a field without objects no zip.
     assert summary["Total #"].tolist()[-1] == 0
     assert np.isnan(summary["Loaded Ratio"].iloc[-1])
@@ -144,7 +156,8 @@ def test_only_some_wells_and_what_was_left_out(
     assert "without outlines: P1 B02/1: channel SEC62 is truncated" in said.err
     assert said.out.startswith("2 fields, 4 cells, 115 endolysosomes: ")
     assert sorted(path.name for path in (tmp_path / "o" / "P1").iterdir()) == [
-        *("B02_f0_cells.zip", "B02_f0_endolysosomes.zip", "C03_f0_cells.zip", "LysoQuant.csv", "Results.csv")
+        *("B02_f0_cells.zip", "B02_f0_endolysosomes.zip", "B02_f0_endolysosomes_c4.zip", "C03_f0_cells.zip"),
+        *("LysoQuant.csv", "Results.csv"),
     ]
     assert invoke([*arguments[:-1], "B02"]) == 2
     assert "is there and not empty; give a new folder" in capsys.readouterr().err
@@ -168,6 +181,11 @@ def test_wrong_values_are_one_line(
     assert not (tmp_path / "o").exists()
 
 
+def _without(path: Path, column: str) -> pa.Schema:
+    schema = read_schema(path)
+    return schema.remove(schema.get_field_index(column))
+
+
 def test_wells_that_were_not_measured_name_the_command(
     measured: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,9 +196,14 @@ def test_wells_that_were_not_measured_name_the_command(
     table = layout.well_tables("P1", "B02") / "endolysosomes.parquet"
     shutil.copy(layout.well_tables("P2", "B02") / "endolysosomes.parquet", table)
     assert invoke(arguments) == 1
-    assert "so that both are of one run" in capsys.readouterr().err
+    assert "so that all are of one run" in capsys.readouterr().err
     # Tables appear whole or not at all.
     assert not (tmp_path / "o" / "P1" / "Results.csv").exists()
+    shutil.rmtree(tmp_path / "o")
+    write_parquet(table, read_parquet(table).drop(columns=f"is_loaded_{OTHER}"), _without(table, f"is_loaded_{OTHER}"))
+    assert invoke(arguments) == 1
+    said = capsys.readouterr().err
+    assert f"field B02/0: its tables or its image have no is_loaded_{OTHER}; run `lysoquant run PROJECT` first" in said
     layout.well_record("P1", "measure", "B03").unlink()
     shutil.rmtree(tmp_path / "o")
     assert invoke(arguments) == 1

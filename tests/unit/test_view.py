@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_project import CHANNELS, PIXEL_SIZE_UM, SHAPE
+from export_project import CHANNELS, OTHER, PIXEL_SIZE_UM, SHAPE
 
 from lysoquant.channels import Channels
 from lysoquant.cli import view as command
@@ -17,7 +17,8 @@ from lysoquant.io.store import PlateStore
 from lysoquant.io.tables import read_parquet
 from lysoquant.layout import Layout
 
-ROLES = Channels(lysosome="LAMP1", cargo="SEC62", nucleus="DAPI")
+ROLES = Channels(lysosome="LAMP1", cargo="SEC62", other_cargoes=(OTHER,), nucleus="DAPI")
+LABELS = ("cells", f"endolysosomes, {OTHER}", "endolysosomes", "endolysosome_classes")
 CYAN, MAGENTA, CLEAR = (0.0, 1.0, 1.0, 1.0), (1.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.0, 0.0)
 
 
@@ -36,16 +37,16 @@ def test_layers_of_a_measured_field(measured: Layout, shown: list[Any]) -> None:
     assert title == "P2 B02 field 0"
     assert [(options["name"], kind) for _, options, kind in layers] == [
         *((channel, "image") for channel in CHANNELS),
-        *((name, "labels") for name in ("cells", "endolysosomes", "endolysosome_classes")),
+        *((name, "labels") for name in LABELS),
     ]
     field = PlateStore.open(measured.plate_store("P2")).field("B02", 0)
-    for (pixels, options, _), channel in zip(layers[:3], CHANNELS, strict=True):
+    for (pixels, options, _), channel in zip(layers[:4], CHANNELS, strict=True):
         np.testing.assert_array_equal(pixels, field.read(channel))
         assert options["contrast_limits"][0] < options["contrast_limits"][1]
-    assert [options["colormap"] for _, options, _ in layers[:3]] == ["blue", "green", "red"]
+    assert [options["colormap"] for _, options, _ in layers[:4]] == ["blue", "green", "red", "yellow"]
     assert {options["scale"] for _, options, _ in layers} == {(PIXEL_SIZE_UM, PIXEL_SIZE_UM)}
     table = read_parquet(measured.well_tables("P2", "B02") / "endolysosomes.parquet")
-    labels, options, _ = layers[4]
+    labels, options, _ = layers[6]
     assert options["features"]["index"].tolist() == table["label"].tolist()
     assert options["features"]["area_um2"].tolist() == table["area_um2"].tolist()
     assert not {"plate", "well", "field"} & set(options["features"])
@@ -53,10 +54,12 @@ def test_layers_of_a_measured_field(measured: Layout, shown: list[Any]) -> None:
     assert (colours[None], colours[0]) == (CLEAR, CLEAR)
     for label, is_loaded in zip(table["label"], table["is_loaded"], strict=True):
         assert colours[label] == (MAGENTA if is_loaded else CYAN)
+    other = layers[5][1]["colormap"]
+    assert [other[label] == MAGENTA for label in table["label"]] == table[f"is_loaded_{OTHER}"].tolist()
     # What is too small for the tables is in the label image and clear.
     assert set(np.unique(labels)) - set(colours)
     assert len(colours) == len(table) + 2
-    assert layers[3][1]["features"]["n_endolysosomes"].sum() == len(table)
+    assert layers[4][1]["features"]["n_endolysosomes"].sum() == len(table)
 
 
 def test_napari_takes_every_layer(measured: Layout) -> None:
@@ -70,9 +73,9 @@ def test_napari_takes_every_layer(measured: Layout) -> None:
     viewer = ViewerModel()
     for layer in field_layers(field, channels=ROLES, tables=tables):
         viewer.add_layer(Layer.create(*layer))
-    assert [layer.name for layer in viewer.layers] == [*CHANNELS, "cells", "endolysosomes", "endolysosome_classes"]
-    assert [str(unit) for layer in viewer.layers for unit in layer.units] == ["micrometer"] * 12
-    assert [layer.visible for layer in viewer.layers] == [True] * 5 + [False]
+    assert [layer.name for layer in viewer.layers] == [*CHANNELS, *LABELS]
+    assert [str(unit) for layer in viewer.layers for unit in layer.units] == ["micrometer"] * 16
+    assert [layer.visible for layer in viewer.layers] == [True] * 5 + [False, True, False]
     np.testing.assert_allclose(viewer.layers.extent.world[1], [(size - 1) * PIXEL_SIZE_UM for size in SHAPE])
     regions = viewer.layers["endolysosomes"]
     row = tables["endolysosomes"].iloc[5]
