@@ -15,6 +15,7 @@ from lysoquant.errors import InputError
 if TYPE_CHECKING:
     from lysoquant.export.layers import LayerData
 
+_OUTLINE_PX = 1
 _INSTALL = "pip install 'napari[all]'"
 
 
@@ -79,5 +80,9 @@ def show(layers: list[LayerData], *, title: str) -> None:
 
     viewer = napari.Viewer(title=title)
     for layer in layers:
-        viewer.add_layer(napari.layers.Layer.create(*layer))
+        added = viewer.add_layer(napari.layers.Layer.create(*layer))
+        if layer[2] == "labels":
+            # Outlines leave the pixels to be seen; napari takes this after a layer is made only.
+            added.contour = _OUTLINE_PX
+    viewer.scale_bar.visible = True
     napari.run()

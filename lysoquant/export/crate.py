@@ -308,21 +308,25 @@ class _Maker:
         return {well: record for well, record in found.items() if record is not None}
 
     def _inside(self, path: Path) -> str:
-        """Where a file of the project lies in the crate."""
-        if path.is_relative_to(self._layout.project):
-            return path.relative_to(self._layout.project).as_posix()
-        return f"results/{path.relative_to(self._layout.results).as_posix()}"
+        """Where a file of the project lies in the crate; results may lie beside the project."""
+        root, found = self._layout.project.resolve(), path.resolve()
+        if found.is_relative_to(root):
+            return found.relative_to(root).as_posix()
+        return f"results/{found.relative_to(self._layout.results.resolve()).as_posix()}"
+
+    def _is_here(self, path: Path) -> bool:
+        """Whether the crate holds a path without a copy of it."""
+        return self._in_place and path.resolve().is_relative_to(self._layout.project.resolve())
 
     def _file(self, path: Path, place: str) -> Any:
         self.n_files += 1
         properties = {"name": place.rsplit("/", 1)[-1], **_checked(path)}
-        if self._in_place and not place.startswith(f"{PROVENANCE}/") and not path.is_relative_to(self._layout.project):
-            return self.crate.add_file(path.as_uri(), properties=properties)
+        if self._in_place and not (self._is_here(path) or place.startswith(f"{PROVENANCE}/")):
+            return self.crate.add_file(path.resolve().as_uri(), properties=properties)
         return self.crate.add_file(path, place, properties=properties)
 
     def _elsewhere(self, path: Path, *, name: str, digest: str, digest_of: str, files: int | None) -> Any:
         """A folder of pixels, which a crate refers to and does not copy."""
-        here = self._in_place and path.is_relative_to(self._layout.project)
         identifier = self.crate.add(
             ContextEntity(
                 self.crate,
@@ -331,9 +335,9 @@ class _Maker:
             )
         )
         properties = {"name": name, "identifier": identifier} | ({} if files is None else {"size": files})
-        source = path if here else path.resolve().as_uri()
-        place = path.relative_to(self._layout.project).as_posix() if here else None
-        return self.crate.add_dataset(source, place, properties=properties)
+        if self._is_here(path):
+            return self.crate.add_dataset(path, self._inside(path), properties=properties)
+        return self.crate.add_dataset(path.resolve().as_uri(), properties=properties)
 
     def _parameter(self, way: str, name: str, kind: str, found: Sequence[Any]) -> Any:
         parameter = self.crate.add_formal_parameter(name, kind, identifier=f"#{way}-{name}")

@@ -23,7 +23,7 @@ ROLE_COLOURS: Final = {"lysosome": "green", "cargo": "red", "other cargo": "yell
 
 _SHOWN_PERCENT: Final = (0.5, 99.8)
 _CLEAR: Final = (0.0, 0.0, 0.0, 0.0)
-_OPACITY: Final = {CELLS: 0.2, ENDOLYSOSOMES: 0.5, ENDOLYSOSOME_CLASSES: 0.5}
+_OPACITY: Final = {CELLS: 0.7, ENDOLYSOSOMES: 1.0, ENDOLYSOSOME_CLASSES: 0.5}
 
 CLASS_RGBA: Final[Mapping[int, Colour]] = {
     kind: (red / 255, green / 255, blue / 255, 1.0) for kind, (red, green, blue) in CLASS_COLOURS.items()

@@ -141,3 +141,18 @@ def test_a_project_becomes_a_crate_once(measured: Layout, tmp_path: Path, capsys
     assert invoke(["export", "rocrate", str(project)]) == 2
     assert "is there; move it away, or give --output for a crate elsewhere" in capsys.readouterr().err
     assert (project / "ro-crate-metadata.json").read_bytes() == text
+
+
+def test_results_beside_the_project(measured: Layout, tmp_path: Path) -> None:
+    project = tmp_path / "p"
+    shutil.copytree(measured.project, project)
+    (project / "results").rename(tmp_path / "elsewhere")
+    config = project / "config" / "config.yaml"
+    config.write_text(config.read_text() + "results: ../elsewhere\n")
+    assert invoke(["export", "rocrate", str(project), "--output", str(tmp_path / "o" / "crate")]) == 0
+    # Nothing is written outside of the crate.
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["crate"]
+    assert (tmp_path / "o" / "crate" / "results" / "tables" / "wells.csv").is_file()
+    assert invoke(["export", "rocrate", str(project)]) == 0
+    table = graph(project)[(tmp_path / "elsewhere" / "tables" / "wells.csv").as_uri()]
+    assert table["sha256"] == hashlib.sha256((tmp_path / "elsewhere" / "tables" / "wells.csv").read_bytes()).hexdigest()
