@@ -16,6 +16,7 @@ from skimage.measure import label as connected_parts
 
 from lysoquant.channels import Channels
 from lysoquant.errors import FieldError, StageError
+from lysoquant.export.colours import RGB, channel_colours
 from lysoquant.export.plugin_tables import (
     RESULTS_COLUMNS,
     SUMMARY_COLUMNS,
@@ -245,7 +246,11 @@ class _PlateExport:
         if self._images:
             planes = np.stack([field.read(channel) for channel in field.channels])
             write_stack(
-                self._folder / f"{name}.tif", planes, channels=field.channels, pixel_size_um=field.pixel_size_um
+                self._folder / f"{name}.tif",
+                planes,
+                channels=field.channels,
+                pixel_size_um=field.pixel_size_um,
+                colours=[RGB[colour] for colour in channel_colours(field.channels, self._channels)],
             )
 
     def _frames(

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lysoquant.channels import Channels
+from lysoquant.export.colours import channel_colours
 from lysoquant.io.store import FieldStore
 from lysoquant.vocabulary import CELLS, CLASS_COLOURS, EMPTY, ENDOLYSOSOME_CLASSES, ENDOLYSOSOMES, LOADED
 
@@ -17,9 +18,6 @@ LayerData = tuple[NDArray[Any], dict[str, Any], str]
 """Data, options, ``"image"`` or ``"labels"``: napari's own form."""
 
 Colour = tuple[float, float, float, float]
-
-ROLE_COLOURS: Final = {"lysosome": "green", "cargo": "red", "other cargo": "yellow", "nucleus": "blue"}
-"""As in the paper's figures; other channels are grey."""
 
 _SHOWN_PERCENT: Final = (0.5, 99.8)
 _CLEAR: Final = (0.0, 0.0, 0.0, 0.0)
@@ -57,19 +55,15 @@ def field_layers(field: FieldStore, *, channels: Channels, tables: Mapping[str, 
         If the image or a label image can't be read.
     """
     place = {"scale": (field.pixel_size_um,) * 2, "units": ("um", "um"), "axis_labels": ("y", "x")}
-    roles = dict.fromkeys(channels.other_cargoes, "other cargo") | {
-        label: role for role, label in channels.by_role().items()
-    }
     layers: list[LayerData] = []
-    for channel in field.channels:
+    for channel, colour in zip(field.channels, channel_colours(field.channels, channels), strict=True):
         pixels = field.read(channel)
         low, high = (float(value) for value in np.percentile(pixels, _SHOWN_PERCENT))
         options: dict[str, Any] = {
             "name": channel,
-            "colormap": ROLE_COLOURS.get(roles.get(channel, ""), "gray"),
+            "colormap": colour,
             "blending": "additive",
             "contrast_limits": (low, max(high, low + 1.0)),
-            "metadata": {"role": roles.get(channel, "")},
         }
         layers.append((pixels, options | place, "image"))
     for name in field.labels:

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import roifile
+import tifffile
 from export_project import CHANNELS, OTHER, PIXEL_SIZE_UM, SHAPE, draw
 
 from lysoquant.cli.main import invoke
@@ -83,6 +85,8 @@ def test_zips_hold_the_regions_of_the_table_pixel_by_pixel(measured: Layout, exp
                 for cell, label, is_loaded in zip(table["cell"], table["label"], table[column], strict=True)
             ]
             assert [outline.name for outline in outlines] == names
+        kinds = {outline.roi.roitype for outline in outlines if not outline.roi.composite}
+        assert kinds == {roifile.ROI_TYPE.TRACED}
         drawn = np.zeros(SHAPE, np.uint32)
         for outline, label in zip(outlines, table["label"], strict=True):
             box, mask = outline.mask(SHAPE)
@@ -102,6 +106,11 @@ def test_images_have_all_channels_and_their_pixel_size(measured: Layout, exporte
     assert (stack.channels, stack.shape) == (CHANNELS, SHAPE)
     assert stack.pixel_size_um == pytest.approx(PIXEL_SIZE_UM, rel=1e-7)
     field = PlateStore.open(measured.plate_store("P1")).field("B03", 0)
+    with tifffile.TiffFile(stack.path) as tiff:
+        tables = tiff.imagej_metadata["LUTs"]
+    # Nucleus blue, lysosome green, cargo red, the other cargo yellow, as napari shows them.
+    assert [table[:, 255].tolist() for table in tables] == [[0, 0, 255], [0, 255, 0], [255, 0, 0], [255, 255, 0]]
+    assert {int(table[:, 0].max()) for table in tables} == {0}
     for channel in CHANNELS:
         np.testing.assert_array_equal(stack.read(channel), field.read(channel))
 
