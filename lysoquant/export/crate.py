@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import mimetypes
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -248,15 +249,14 @@ class _Maker:
     def _inputs(self) -> list[tuple[str, str, list[Any]]]:
         raw = []
         for plate, path in self._sources.raw.items():
-            records = self._well_records(plate, "convert")
-            files = {well: record.get("inputs", {}).get("raw", {}) for well, record in records.items()}
+            files = self._raw_files(plate, path)
             raw.append(
                 self._elsewhere(
                     path,
                     name=f"raw plate {plate}",
-                    digest=digest_json(files),
-                    digest_of="names, sizes and times of the raw files",
-                    files=sum(len(found) for found in files.values()),
+                    digest=digest_json({name: found["sha256"] for name, found in files.items()}),
+                    digest_of="the JSON of names and SHA-256 of the raw files that were read; records/convert has each",
+                    properties={"size": len(files), "contentSize": str(sum(found["size"] for found in files.values()))},
                 )
             )
         models = [
@@ -286,11 +286,16 @@ class _Maker:
             measured = self._well_records(plate, "measure")
             digests = {well: record.get("digest") for well, record in measured.items()}
             store = layout.plate_store(plate)
-            entity = self._elsewhere(store, name=f"images and labels of {plate}", digest=digest_json(digests),
-                                     digest_of="digests of the wells' measure records", files=None)  # fmt: skip
             version = PlateStore.open(store).ngff_version
-            entity["encodingFormat"] = ["application/vnd+zarr", _NGFF.format(version=version)]
-            stores.append(entity)
+            stores.append(
+                self._elsewhere(
+                    store,
+                    name=f"images and labels of {plate}",
+                    digest=digest_json(digests),
+                    digest_of="the JSON of wells and the digests of their measure records",
+                    properties={"encodingFormat": ["application/vnd+zarr", _NGFF.format(version=version)]},
+                )
+            )
             records += [
                 self._file(path, self._inside(path))
                 for path in sorted((layout.plate_folder(plate) / "records").rglob("*.json"))
@@ -301,6 +306,14 @@ class _Maker:
             ("plates", "Dataset", stores),
             ("records", "File", records),
         ]
+
+    def _raw_files(self, plate: str, raw: Path) -> dict[str, Json]:
+        """What convert says of the raw files that it read, by name within the raw plate."""
+        shared = (read_json(self._layout.plate_record(plate)) or {}).get("files", ())
+        records = self._well_records(plate, "convert").values()
+        told = [*shared, *(file for record in records for file in record.get("read", ()))]
+        files = {str(file["path"]): file for file in told if isinstance(file, dict) and file.get("sha256")}
+        return {os.path.relpath(path, raw): files[path] for path in sorted(files)}
 
     def _well_records(self, plate: str, stage: str) -> dict[str, Json]:
         folder = self._layout.well_record(plate, stage, "A01").parent
@@ -325,7 +338,9 @@ class _Maker:
             return self.crate.add_file(path.resolve().as_uri(), properties=properties)
         return self.crate.add_file(path, place, properties=properties)
 
-    def _elsewhere(self, path: Path, *, name: str, digest: str, digest_of: str, files: int | None) -> Any:
+    def _elsewhere(
+        self, path: Path, *, name: str, digest: str, digest_of: str, properties: Mapping[str, object]
+    ) -> Any:
         """A folder of pixels, which a crate refers to and does not copy."""
         identifier = self.crate.add(
             ContextEntity(
@@ -334,10 +349,10 @@ class _Maker:
                 {"@type": "PropertyValue", "propertyID": "sha256", "value": digest, "name": f"SHA-256 of {digest_of}"},
             )
         )
-        properties = {"name": name, "identifier": identifier} | ({} if files is None else {"size": files})
+        own = {"name": name, "identifier": identifier, **properties}
         if self._is_here(path):
-            return self.crate.add_dataset(path, self._inside(path), properties=properties)
-        return self.crate.add_dataset(path.resolve().as_uri(), properties=properties)
+            return self.crate.add_dataset(path, self._inside(path), properties=own)
+        return self.crate.add_dataset(path.resolve().as_uri(), properties=own)
 
     def _parameter(self, way: str, name: str, kind: str, found: Sequence[Any]) -> Any:
         parameter = self.crate.add_formal_parameter(name, kind, identifier=f"#{way}-{name}")

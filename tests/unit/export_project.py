@@ -134,7 +134,8 @@ def _write_well(layout: Layout, store: PlateStore, plate: str, well: str, seed: 
         ]
         record: dict[str, object] = {"digest": f"{stage} {plate} {well}", "fields": reports, "seconds": 1.0}
         if stage == "convert":
-            record |= {"inputs": {"raw": {f"{well}.tif": "4096-17"}, "description": "d"}, "wrote": []}
+            file = layout.project / "raw" / plate / f"{well}.tif"
+            record |= {"read": [{"path": str(file), "sha256": f"{ord(well[0]):064x}", "size": 4096, "mtime_ns": 17}]}
         if stage == "segment":
             record |= {"model_sha256": "ab" * 32, "model": {"name": "rings-1"}, "versions": {"torch": "2.13.0"}}
         write_json(layout.well_record(plate, stage, well), record)

@@ -15,6 +15,7 @@ from rocrate.rocrate import ROCrate
 
 from lysoquant.cli.main import invoke
 from lysoquant.layout import Layout
+from lysoquant.record import digest_json
 
 WORKFLOW = "provenance/workflow/Snakefile"
 
@@ -92,8 +93,9 @@ def test_inputs_outputs_software_and_model(measured: Layout, crate: Path) -> Non
     ]
     assert found[f"#model-{'ab' * 32}"]["value"] == "ab" * 32
     raw = found[inputs[0]]
-    assert raw["size"] == 3
-    assert len(found[references(raw["identifier"])[0]]["value"]) == 64
+    assert (raw["size"], raw["contentSize"]) == (3, "12288")
+    files = {f"{well}.tif": f"{ord(well[0]):064x}" for well in PLATES["P1"]}
+    assert found[references(raw["identifier"])[0]]["value"] == digest_json(files)
     record = json.loads(measured.project_work_record("aggregate").read_text())
     tables = {f"results/{name}" for name in record["wrote"]}
     results = set(references(action["result"]))
