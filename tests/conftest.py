@@ -43,3 +43,11 @@ def real_data() -> Path:
 def layout(tmp_path: Path) -> Layout:
     """An empty project."""
     return Layout(project=tmp_path, results=tmp_path / "results")
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Two measured and aggregated plates with shapes that are hard to outline. Not to be changed: copy it."""
+    from export_project import make_measured
+
+    return make_measured(tmp_path_factory.mktemp("measured") / "project")

@@ -24,6 +24,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "measure": ("lysoquant.cli.stages:measure", "Measure endolysosomes and cells."),
     "aggregate": ("lysoquant.cli.stages:aggregate", "From cells to wells, conditions and statistics."),
     "report": ("lysoquant.cli.stages:report", "Write the HTML report."),
+    "view": ("lysoquant.cli.view:view", "Show a field of a well in napari."),
+    "export": ("lysoquant.cli.export:export", "Write results for ImageJ, AnnData, pycytominer, RO-Crate."),
     "illumination": ("lysoquant.cli.illumination:illumination", "Estimate the uneven light of converted plates."),
     "simulate": ("lysoquant.cli.simulate:simulate", "Make plates with a known truth."),
     "model": ("lysoquant.cli.model:model", "Look at, import and export model files."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,11 +37,15 @@ class NewOutline:
         Corners (x, y) in ImageJ's coordinates; rings inside rings are holes.
     colour : (R, G, B)
         Colour of the line.
+    is_traced : bool
+        Whether a single ring runs along pixel edges and is to be measured as Analyze Particles measures, not as a
+        drawing.
     """
 
     name: str
-    rings: list[Ring]
+    rings: Sequence[Ring | NDArray[np.int64]]
     colour: tuple[int, int, int]
+    is_traced: bool = False
 
 
 def trace(mask: NDArray[np.bool_], *, scale: float = 1.0) -> list[Ring]:
@@ -96,7 +100,10 @@ def write_outlines(path: Path, outlines: Iterable[NewOutline]) -> None:
 
 def _roi(outline: NewOutline) -> roifile.ImagejRoi:
     if len(outline.rings) == 1:
-        roi = roifile.ImagejRoi.frompoints(outline.rings[0].astype(np.float32), name=outline.name)
+        kind = np.int32 if outline.is_traced else np.float32
+        roi = roifile.ImagejRoi.frompoints(outline.rings[0].astype(kind), name=outline.name)
+        if outline.is_traced:
+            roi.roitype = roifile.ROI_TYPE.TRACED
     else:
         path = [value for ring in outline.rings for value in _path(ring)]
         points = np.concatenate(outline.rings)
@@ -115,6 +122,6 @@ def _roi(outline: NewOutline) -> roifile.ImagejRoi:
     return roi
 
 
-def _path(ring: Ring) -> list[float]:
+def _path(ring: Ring | NDArray[np.int64]) -> list[float]:
     segments = [(_LINE_TO if number else _MOVE_TO, float(x), float(y)) for number, (x, y) in enumerate(ring)]
     return [*(value for segment in segments for value in segment), _CLOSE]

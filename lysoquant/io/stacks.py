@@ -70,17 +70,26 @@ def open_stack(path: Path) -> Stack:
     return Stack(path, channels, image.shape, image.pixel_size_um)
 
 
-def write_stack(path: Path, planes: NDArray[np.generic], *, channels: Sequence[str], pixel_size_um: float) -> None:
+def write_stack(
+    path: Path,
+    planes: NDArray[np.generic],
+    *,
+    channels: Sequence[str],
+    pixel_size_um: float,
+    colours: Sequence[tuple[int, int, int]] | None = None,
+) -> None:
     """Write channels as an ImageJ hyperstack with their names and pixel size, whole or not at all.
 
     Parameters
     ----------
     planes : uint8 or uint16 array (C, Y, X)
-        Grey values. ImageJ shows the first channel in red and the second in green.
+        Grey values.
     channels : sequence of str
         Their names.
     pixel_size_um : float
         Pixel size.
+    colours : sequence of (R, G, B), optional
+        In which ImageJ shows the channels; without them the first in red, the second in green, the third in blue.
 
     Raises
     ------
@@ -92,7 +101,16 @@ def write_stack(path: Path, planes: NDArray[np.generic], *, channels: Sequence[s
             f"planes are {planes.dtype} {planes.shape}, expected uint8 or uint16 of {len(channels)} planes"
         )
     ranges = [float(value) for plane in planes for value in np.percentile(plane, (0.5, 99.8))]
-    metadata = {"axes": "CYX", "unit": "um", "Labels": list(channels), "mode": "composite", "Ranges": tuple(ranges)}
+    metadata: dict[str, object] = {
+        "axes": "CYX",
+        "unit": "um",
+        "Labels": list(channels),
+        "mode": "composite",
+        "Ranges": tuple(ranges),
+    }
+    if colours is not None:
+        steps = np.arange(256) / 255
+        metadata["LUTs"] = [np.outer(colour, steps).round().astype(np.uint8) for colour in colours]
     partial = path.with_name(f".{path.name}.part")
     tifffile.imwrite(partial, planes, imagej=True, resolution=(1 / pixel_size_um,) * 2, metadata=metadata)
     partial.replace(path)

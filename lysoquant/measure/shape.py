@@ -100,6 +100,39 @@ def region_shapes(*, labels: Labels, pixel_size_um: float) -> dict[str, NDArray[
     }
 
 
+def traced_outlines(parts: Labels) -> list[Ints]:
+    """Outlines as ImageJ's wand traces them: begun where it begins, so that ImageJ measures the perimeter given here.
+
+    Parameters
+    ----------
+    parts : ndarray (Y, X), integer
+        Parts numbered 1 to N, each 8-connected; 0 is background. Parts may touch.
+
+    Returns
+    -------
+    list of ndarray (n, 2), int64
+        Corners (x, y) of each part's outer outline, clockwise on the screen, in units of pixels with (0, 0) the upper
+        left corner of the first pixel.
+    """
+    y, x = np.nonzero(parts)
+    if not len(y):
+        return []
+    outlines = _outlines(parts.astype(np.int32))
+    first = np.unique(parts[y, x], return_index=True)[1]
+    begin = np.flatnonzero(np.diff(outlines.owner, prepend=-1) != 0)
+    turns = np.append(True, np.diff(outlines.direction) != 0)
+    turns[begin] = True
+    steps = np.array([[1, 0], [0, -1], [-1, 0], [0, 1]])[outlines.direction]
+    before = np.cumsum(steps, axis=0) - steps
+    begins_at = np.stack([x[first], y[first]], axis=1) - before[begin]
+    places = before + begins_at[outlines.owner]
+    # The wand's first vertex is the third corner: see _perimeters.
+    return [
+        np.roll(corners[turned], -2, axis=0)
+        for corners, turned in zip(np.split(places, begin[1:]), np.split(turns, begin[1:]), strict=True)
+    ]
+
+
 def _eccentricities(pixels: Pixels) -> Floats:
     dy = pixels.y - pixels.means(pixels.y)[pixels.index]
     dx = pixels.x - pixels.means(pixels.x)[pixels.index]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import tifffile
+from imagej_macro import run_macro
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import ellipse, polygon
@@ -20,7 +17,6 @@ from lysoquant.measure.intensity import region_intensities
 from lysoquant.measure.shape import region_shapes
 
 PIXEL_SIZE_UM = 0.0813
-JAR = Path("/usr/share/java/ij.jar")
 COLUMNS = {
     "area_um2": "Area",
     "perimeter_um": "Perim.",
@@ -54,19 +50,6 @@ run("Quit");
 """.replace("PIXEL_SIZE", str(PIXEL_SIZE_UM))
 
 Mask = NDArray[np.bool_]
-
-
-@pytest.fixture(scope="module")
-def imagej() -> list[str]:
-    """How ImageJ is called; it wants a display even for a batch."""
-    missing = [name for name in ("java", "xvfb-run") if shutil.which(name) is None]
-    missing += [] if JAR.exists() else [str(JAR)]
-    if missing:
-        reason = f"no ImageJ ({', '.join(missing)}); on Debian: apt-get install imagej xvfb"
-        if os.environ.get("LYSOQUANT_REQUIRE_IMAGEJ") == "1":
-            pytest.fail(f"{reason}, and LYSOQUANT_REQUIRE_IMAGEJ is 1")
-        pytest.skip(reason)
-    return ["xvfb-run", "-a", "java", "-Xmx1g", "-cp", str(JAR), "ij.ImageJ", "-batch"]
 
 
 def ragged() -> Mask:
@@ -119,9 +102,7 @@ def differences(imagej: list[str], folder: Path, masks: dict[str, Mask]) -> pd.D
         grey = np.random.default_rng(1).integers(0, 4096, mask.shape).astype(np.uint16)
         tifffile.imwrite(folder / f"{name}.mask.tif", (mask * 255).astype(np.uint8))
         tifffile.imwrite(folder / f"{name}.grey.tif", grey)
-    macro = folder / "measure.ijm"
-    macro.write_text(MACRO, encoding="ascii")
-    subprocess.run([*imagej, str(macro), f"{folder}/"], check=True, capture_output=True, timeout=240)
+    run_macro(imagej, MACRO, folder)
     found = []
     for name, labels in numbered.items():
         theirs = pd.read_csv(folder / f"{name}.csv")
