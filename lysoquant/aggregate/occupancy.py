@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from lysoquant.record import digest_json
+from lysoquant.statistics.beta_binomial import fit
+from lysoquant.statistics.log_odds import log_odds
 
 _DRAWS_AT_ONCE: Final = 2_000_000
 """Cells drawn in one array, so that a well of many cells does not set the memory."""
@@ -30,6 +32,10 @@ class Occupancy:
         Loaded over all endolysosomes, each endolysosome weighing the same.
     ci_low, ci_high : float
         Interval of `pooled`.
+    n_cells : int
+        Counted cells that have an endolysosome.
+    logit_mean, logit_sd : float
+        Of the log odds of those cells' occupancies, each cell weighing the same.
     """
 
     n_empty: int
@@ -39,10 +45,19 @@ class Occupancy:
     pooled: float
     ci_low: float
     ci_high: float
+    n_cells: int
+    logit_mean: float
+    logit_sd: float
 
 
 def well_occupancy(
-    *, n_empty: NDArray[np.int64], n_loaded: NDArray[np.int64], confidence: float, n_resamples: int, seed: int
+    *,
+    n_empty: NDArray[np.int64],
+    n_loaded: NDArray[np.int64],
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+    interval: Literal["bootstrap", "beta_binomial"] = "bootstrap",
 ) -> Occupancy:
     """Occupancy of a well from the counts of its cells.
 
@@ -56,6 +71,8 @@ def well_occupancy(
         Bootstrap resamples.
     seed : int
         Seed of the bootstrap; see :func:`bootstrap_seed`.
+    interval : str
+        What gives `ci_low` and `ci_high`.
 
     Returns
     -------
@@ -68,6 +85,8 @@ def well_occupancy(
     interval of the ratio of sums. Where resampling can't say anything (one cell, or all resamples equal, as when every
     endolysosome is loaded) it is Wilson's interval over endolysosomes, which takes them for independent and is
     therefore the narrowest that could be true.
+    The beta-binomial interval is that of :func:`lysoquant.statistics.beta_binomial.fit` over the cells; of one cell it
+    is Wilson's too.
 
     References
     ----------
@@ -77,16 +96,56 @@ def well_occupancy(
     total = n_empty + n_loaded
     loaded, total = n_loaded[total > 0], total[total > 0]
     if total.size == 0:
-        return Occupancy(0, 0, math.nan, math.nan, math.nan, math.nan, math.nan)
+        return Occupancy(0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, 0, math.nan, math.nan)
     of_cells = loaded / total
+    logits = log_odds(of_cells, n=total)
     n_all, n_in = int(total.sum()), int(loaded.sum())
-    pooled = _resampled(loaded=loaded, total=total, n_resamples=n_resamples, seed=seed) if total.size > 1 else None
-    if pooled is None or np.ptp(pooled) == 0:
+    if total.size == 1:
         low, high = wilson_interval(successes=n_in, trials=n_all, confidence=confidence)
+    elif interval == "beta_binomial":
+        low, high = beta_binomial_interval(loaded=loaded, total=total, confidence=confidence)
     else:
+        pooled = _resampled(loaded=loaded, total=total, n_resamples=n_resamples, seed=seed)
         low, high = (float(q) for q in np.quantile(pooled, [(1 - confidence) / 2, (1 + confidence) / 2]))
-    sd = float(of_cells.std(ddof=1)) if total.size > 1 else math.nan
-    return Occupancy(n_all - n_in, n_in, float(of_cells.mean()), sd, n_in / n_all, low, high)
+        if np.ptp(pooled) == 0:
+            low, high = wilson_interval(successes=n_in, trials=n_all, confidence=confidence)
+    sd, logit_sd = (float(x.std(ddof=1)) if total.size > 1 else math.nan for x in (of_cells, logits))
+    return Occupancy(
+        n_empty=n_all - n_in,
+        n_loaded=n_in,
+        mean=float(of_cells.mean()),
+        sd=sd,
+        pooled=n_in / n_all,
+        ci_low=low,
+        ci_high=high,
+        n_cells=total.size,
+        logit_mean=float(logits.mean()),
+        logit_sd=logit_sd,
+    )
+
+
+def beta_binomial_interval(
+    *, loaded: NDArray[np.int64], total: NDArray[np.int64], confidence: float
+) -> tuple[float, float]:
+    """Interval of the occupancy that clusters of endolysosomes, cells or wells, have in common.
+
+    Parameters
+    ----------
+    loaded, total : ndarray of int64, shape (n_clusters,)
+        Loaded and all endolysosomes of each cluster; clusters without any do not count.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound, in [0, 1]; NaN with fewer than two clusters.
+    """
+    known = total > 0
+    if known.sum() < 2:
+        return math.nan, math.nan
+    found = fit(loaded=loaded[known], total=total[known], condition=np.zeros(int(known.sum()), dtype=np.int64))
+    return found.interval(0, confidence=confidence)
 
 
 def bootstrap_seed(*, plate: str, well: str) -> int:

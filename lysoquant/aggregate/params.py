@@ -48,6 +48,47 @@ class FieldQualityParams(Params):
     looks swapped."""
 
 
+Test = Literal["welch", "t", "anova_tukey", "two_way_sidak", "mixed", "beta_binomial"]
+"""Tests of `aggregate.statistics.tests`."""
+
+
+class StatisticsParams(Params):
+    """Tests between conditions; wells, never cells, are the replicates."""
+
+    tests: tuple[Test, ...] = ("welch",)
+    """Which tests statistics.csv has. welch: t test that lets variances differ; t: Student's, unpaired; anova_tukey:
+    one-way ANOVA over all conditions, then every pair by Tukey; two_way_sidak: two-way ANOVA with `second_factor`, then
+    against the negative control within each of its levels, by Sidak; mixed: cells in wells in plates as a linear mixed
+    model; beta_binomial: counts of loaded and empty that vary more than chance from well to well. [] for none."""
+    measurement: Annotated[str, Field(min_length=1)] = "occupancy_mean"
+    """Column of wells.csv that welch, t, anova_tukey and two_way_sidak compare."""
+    scale: Literal["fraction", "logit"] = "fraction"
+    """fraction: the measurement as it is; logit: log odds of a measurement that is a fraction, where distances mean the
+    same near 0 and 1 as in the middle."""
+    unit: Literal["well", "replicate"] = "well"
+    """well: each well counts as one replicate; replicate: wells of one plate, condition and `replicate` number of
+    wells.tsv are averaged first and count as one."""
+    second_factor: Annotated[str, Field(min_length=1)] = "plate"
+    """two_way_sidak: `plate`, `replicate`, or one of your own columns of wells.tsv."""
+    over: Literal["project", "plate"] = "project"
+    """project: wells of all plates enter one test, and p values are adjusted over the table; plate: each plate has
+    tests of its own, against its own control, adjusted over the plate."""
+    adjust: Literal["bh", "holm", "sidak", "none"] = "bh"
+    """How p values of welch, t, mixed and beta_binomial are adjusted for the number of comparisons of the same test.
+    bh: false discovery rate of Benjamini and Hochberg; holm, sidak: chance of any false alarm."""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if len(set(self.tests)) < len(self.tests):
+            raise ValueError(f"tests names one twice: {', '.join(self.tests)}; name each once")
+        if self.over == "plate" and "two_way_sidak" in self.tests and self.second_factor == "plate":
+            raise ValueError(
+                "two_way_sidak within each plate can't have the plate as its second factor; set over to project, or"
+                " second_factor to a column of wells.tsv"
+            )
+        return self
+
+
 class AggregateParams(Params):
     """From cells to wells, conditions and statistics."""
 
@@ -59,6 +100,10 @@ class AggregateParams(Params):
     """Confidence of the intervals."""
     bootstrap: Annotated[int, Field(ge=100, le=100_000)] = 2000
     """Resamples of a well's cells for the interval of its pooled occupancy."""
+    interval: Literal["bootstrap", "beta_binomial"] = "bootstrap"
+    """Interval of occupancy in wells.csv and conditions.csv. bootstrap: of a well by resampling its cells, of a
+    condition by t over its wells; beta_binomial: from counts that vary more than chance between the cells of a well and
+    between the wells of a condition, always within 0 and 1."""
     min_cells: Annotated[int, Field(ge=0)] = 3
     """A well with fewer cells is flagged `few_cells`."""
     min_endolysosomes: Annotated[int, Field(ge=0)] = 20
@@ -66,6 +111,8 @@ class AggregateParams(Params):
     combinations: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
     """Boolean combinations of cargoes by name, such as {both: SEC62 and LC3, only_LC3: LC3 and not SEC62}, counted as
     the loaded endolysosomes are."""
+    statistics: StatisticsParams = StatisticsParams()
+    """Tests between conditions; wells, never cells, are the replicates."""
 
 
 class AggregateSettings(Params):

@@ -12,12 +12,13 @@ from typing import Final
 
 import pyarrow as pa
 
-from lysoquant.aggregate.conditions import CONDITION_COLUMNS, STATISTICS_COLUMNS, condition_rows, statistics_rows
+from lysoquant.aggregate.conditions import CONDITION_COLUMNS, condition_rows
 from lysoquant.aggregate.params import AggregateSettings
 from lysoquant.aggregate.parts import SORT_KEYS, unified_schema
 from lysoquant.aggregate.plate import Plate
 from lysoquant.aggregate.plate_map import PlateMap, read_plate_map
 from lysoquant.aggregate.shares import share_columns, shares_of, with_shares
+from lysoquant.aggregate.statistics import STATISTICS_COLUMNS, statistics_rows
 from lysoquant.aggregate.wells import COLUMNS, Row
 from lysoquant.errors import StageError
 from lysoquant.io.tables import parquet_writer, write_data_set
@@ -154,8 +155,9 @@ def _write_tables(
     of_shares = share_columns(shares)
     _write_well_table(layout.tables, rows, {**COLUMNS, **of_shares, **dict.fromkeys(plate_map.extra_columns, str)})
     confidence = settings.params.confidence
-    conditions = with_shares(condition_rows(wells=rows, confidence=confidence), rows, shares)
-    statistics = statistics_rows(wells=rows, confidence=confidence)
+    of_conditions = condition_rows(wells=rows, confidence=confidence, interval=settings.params.interval)
+    conditions = with_shares(of_conditions, rows, shares)
+    statistics = statistics_rows(wells=rows, params=settings.params.statistics, confidence=confidence)
     write_text_atomic(layout.tables / "conditions.csv", csv_text(conditions, columns=[*CONDITION_COLUMNS, *of_shares]))
     write_text_atomic(layout.tables / "statistics.csv", csv_text(statistics, columns=STATISTICS_COLUMNS))
     outputs |= {layout.relative(layout.tables / name): digest_file(layout.tables / name) for name in _SMALL}

@@ -44,6 +44,9 @@ COLUMNS: Final[Mapping[str, type]] = {
     "flags": str,
     "n_cells_expressing": int,
     "reason": str,
+    "n_cells_with_occupancy": int,
+    "occupancy_logit_mean": float,
+    "occupancy_logit_sd": float,
 }
 """Columns of the well table by type: the contract's first, then our own; the user's own follow."""
 
@@ -125,6 +128,7 @@ def well_row(
         confidence=params.confidence,
         n_resamples=params.bootstrap,
         seed=bootstrap_seed(plate=plate, well=well),
+        interval=params.interval,
     )
     told = mapped or MapRow()
     row, column = split_well(well)
@@ -153,6 +157,9 @@ def well_row(
         "b_score": math.nan,
         "n_cells_expressing": int(keep.sum()),
         "reason": _distinct_reasons([*parts.reasons, parts.doubt]) if parts.statuses else _NO_IMAGES_REASON,
+        "n_cells_with_occupancy": occupancy.n_cells,
+        "occupancy_logit_mean": occupancy.logit_mean,
+        "occupancy_logit_sd": occupancy.logit_sd,
     }
     found["flags"] = _flags(found, parts=parts, mapped=mapped is not None, params=params)
     row_of_shares: Row = {}

@@ -240,7 +240,8 @@ def test_every_column_of_the_well_table(layout: Layout) -> None:
     run(layout, {"P1": WELLS}, MAP)
 
     rows = read_csv(layout, "wells.csv")
-    assert list(rows[0]) == [*CONTRACT_COLUMNS, "n_cells_expressing", "reason", "siRNA"]
+    later = ["n_cells_expressing", "reason", "n_cells_with_occupancy", "occupancy_logit_mean", "occupancy_logit_sd"]
+    assert list(rows[0]) == [*CONTRACT_COLUMNS, *later, "siRNA"]
     assert list(COLUMNS)[: len(CONTRACT_COLUMNS)] == CONTRACT_COLUMNS
     assert [row["well"] for row in rows] == ["A01", "A02", "B01", "B02", "B03", "C10"]
     # Logits: log(5.5/3.5), log(2.5/6.5), log(0.5/8.5), log(4.5/4.5): median -0.4777558, MAD 0.7037483.
@@ -270,6 +271,10 @@ def test_every_column_of_the_well_table(layout: Layout) -> None:
         "flags": "",
         "n_cells_expressing": "3",
         "reason": "",
+        # Cells of 2 of 4 and 3 of 4, with a half more of each class: log 1 and log(3.5 / 1.5).
+        "n_cells_with_occupancy": "2",
+        "occupancy_logit_mean": f"{math.log(3.5 / 1.5) / 2:.10g}",
+        "occupancy_logit_sd": f"{math.log(3.5 / 1.5) / math.sqrt(2):.10g}",
         "siRNA": "none",
     }
     logits = sorted(math.log(ratio) for ratio in (5.5 / 3.5, 2.5 / 6.5, 0.5 / 8.5, 1.0))

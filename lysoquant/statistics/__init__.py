@@ -1,0 +1,1 @@
+"""Comparing conditions by their replicates. Arrays in, small dataclasses out; nothing here knows a file or a plate."""
