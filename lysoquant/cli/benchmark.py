@@ -109,16 +109,47 @@ def aggregate(plates: str, wells: int, cells: int) -> None:
     import tempfile
 
     from lysoquant.benchmark.aggregating import Size, costs
-    from lysoquant.errors import InputError
 
-    counts = [int(word) for word in plates.split(",") if word.strip().isdigit()]
-    if not counts or len(counts) != len(plates.split(",")) or min(counts) < 1:
-        raise InputError(f"--plates is {plates!r}; expected whole numbers from 1 on, such as 1,4,16")
+    counts = _counts("--plates", plates)
     click.echo(f"{'plates':>7}{'regions':>12}{'MB':>8}{'s':>8}{'again MB':>10}{'again s':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for cost in costs(Path(folder), counts, Size(wells=wells, cells=cells)):
             first = f"{cost.plates:>7}{cost.n_regions:>12,}{cost.peak_mb:>8.0f}{cost.seconds:>8.1f}"
             click.echo(f"{first}{cost.again_mb:>10.0f}{cost.again_seconds:>9.1f}")
+
+
+@benchmark.command()
+@click.option("--runs", type=click.IntRange(10), default=1000, show_default=True, help="Experiments of each design.")
+@click.option("--wells", default="3,6", show_default=True, help="Numbers of wells of a condition, comma-separated.")
+@click.option("--cells", type=click.IntRange(2), default=30, show_default=True, help="Cells of a well.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the experiments.")
+def statistics(runs: int, wells: str, cells: int, seed: int) -> None:
+    """Measure how often each test calls a difference where there is none, and finds one where there is.
+
+    Two conditions are simulated whose wells differ by nothing, a little and more. Then how often intervals of occupancy
+    hold the truth.
+    """
+    from dataclasses import replace
+
+    from lysoquant.benchmark.statistics import EFFECT, TESTS, WELL_SDS, Design, coverage, rates
+
+    designs = [
+        Design(wells=count, cells=cells, well_sd=spread) for count in _counts("--wells", wells) for spread in WELL_SDS
+    ]
+    for title, effect in (("no difference", 0.0), (f"log odds differ by {EFFECT:g}", EFFECT)):
+        click.echo(f"share of experiments with p < 0.05 where there is {title} (in brackets: without a p)")
+        click.echo(f"{'wells':>5}{'SD':>6}" + "".join(f"{name:>20}" for name in TESTS))
+        for design in designs:
+            found = rates(replace(design, effect=effect), runs=runs, seed=seed)
+            cells_of = "".join(f"{f'{rate.significant:.3f} ({rate.undefined:.3f})':>20}" for rate in found.values())
+            click.echo(f"{design.wells:>5}{design.well_sd:>6.2f}{cells_of}")
+    click.echo("share of 95 % intervals that hold the true occupancy")
+    for number, design in enumerate(designs):
+        held = coverage(design, runs=runs, seed=seed)
+        if not number:
+            click.echo(f"{'wells':>5}{'SD':>6}" + "".join(f"{name:>28}" for name in held))
+        shares = "".join(f"{share:>28.3f}" for share in held.values())
+        click.echo(f"{design.wells:>5}{design.well_sd:>6.2f}{shares}")
 
 
 @benchmark.command()
@@ -146,3 +177,13 @@ def workflow(output: Path, plates: int, wells: int, fields: int) -> None:
     }
     for path in write_figures(costs, output, about=about):
         click.echo(f"{path.suffix[1:]}: {path}")
+
+
+def _counts(option: str, text: str) -> list[int]:
+    """Whole numbers from 1 on out of a comma-separated option."""
+    from lysoquant.errors import InputError
+
+    counts = [int(word) for word in text.split(",") if word.strip().isdigit()]
+    if not counts or len(counts) != len(text.split(",")) or min(counts) < 1:
+        raise InputError(f"{option} is {text!r}; expected whole numbers from 1 on, such as 1,4,16")
+    return counts

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from scipy.stats import f_oneway, studentized_range
 
-from lysoquant.statistics.comparison import Comparison, Floats, Groups, Omnibus
+from lysoquant.statistics.comparison import Comparison, Floats, Groups, Omnibus, has_spread
 from lysoquant.statistics.means import by_t
 
 _MOST_CELLS: Final = 1000
@@ -37,6 +37,8 @@ class PooledError:
         """Of groups of values; the mean square is NaN where no group has two values."""
         df = sum(values.size - 1 for values in groups if values.size)
         squares = sum(float(((values - values.mean()) ** 2).sum()) for values in groups if values.size)
+        if not has_spread(groups):
+            squares = 0.0
         return cls(squares / df if df else math.nan, df)
 
     def compare(self, a: Floats, b: Floats, *, confidence: float) -> Comparison:
@@ -53,7 +55,7 @@ class PooledError:
         difference = float(a.mean() - b.mean())
         if not self.df or self.mean_square == 0:
             return Comparison.undefined("no spread within any group", difference=difference)
-        return by_t(difference, error=self.of_difference(a, b), df=self.df, confidence=confidence)
+        return by_t(difference, error=self.of_difference(a, b), df=float(self.df), confidence=confidence)
 
     def of_difference(self, a: Floats, b: Floats) -> float:
         """Standard error of the difference of two groups' means; NaN where one is empty."""
@@ -80,7 +82,7 @@ def one_way(groups: Groups) -> Omnibus:
     if not error.df or error.mean_square == 0:
         return Omnibus.undefined("no spread within any group")
     found = f_oneway(*known)
-    return Omnibus(float(found.statistic), len(known) - 1, error.df, float(found.pvalue))
+    return Omnibus(float(found.statistic), float(len(known) - 1), float(error.df), float(found.pvalue))
 
 
 def tukey(groups: Groups, *, pairs: Sequence[tuple[int, int]], confidence: float) -> list[tuple[Comparison, float]]:
@@ -153,6 +155,8 @@ def two_way(values: Floats, *, first: Sequence[str], second: Sequence[str]) -> M
         reason = "a combination of levels has no value"
     elif values.size == n_cells:
         reason = "no combination of levels has two values"
+    elif not has_spread([values[(row == i) & (column == j)] for i in range(rows.size) for j in range(columns.size)]):
+        reason = "no spread within any combination of levels"
     elif n_cells > _MOST_CELLS:
         reason = f"more than {_MOST_CELLS} combinations of levels"
     if reason:
@@ -164,14 +168,14 @@ def two_way(values: Floats, *, first: Sequence[str], second: Sequence[str]) -> M
     both = (of_first[:, :, None] * of_second[:, None, :]).reshape(values.size, -1)
     parts = (of_first, of_second, both)
     fitted = OLS(values, np.hstack([np.ones((values.size, 1)), *parts])).fit()
-    if fitted.ssr <= np.finfo(float).eps * float((values**2).sum()):
-        return {name: Omnibus.undefined("no spread within any combination of levels") for name in names}
     found = {}
     start = 1
     for name, part in zip(names, parts, strict=True):
         stop = start + part.shape[1]
         tested = fitted.f_test(np.eye(fitted.model.exog.shape[1])[start:stop])
-        found[name] = Omnibus(float(tested.statistic), part.shape[1], float(fitted.df_resid), float(tested.pvalue))
+        found[name] = Omnibus(
+            float(tested.statistic), float(part.shape[1]), float(fitted.df_resid), float(tested.pvalue)
+        )
         start = stop
     return found
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from scipy.stats import levene, shapiro
 
-from lysoquant.statistics.comparison import Groups
+from lysoquant.statistics.comparison import Groups, has_spread
 
 _LEAST: Final = 3
 """Values below which neither test can say anything; for equal variances in each group."""
@@ -57,14 +57,14 @@ def check(groups: Groups) -> Assumptions:
         reasons.append("too few values for a check of normality")
     elif residuals.size > _MOST:
         reasons.append(f"more than {_MOST} values: no check of normality")
-    elif np.ptp(residuals) == 0:
+    elif not has_spread(groups):
         reasons.append("no spread for a check of normality")
     else:
         normality_p = float(shapiro(residuals).pvalue)
     large = [values for values in groups if values.size >= _LEAST]
     if len(large) < 2:
         reasons.append("too few values for a check of equal variances")
-    elif all(np.ptp(values) == 0 for values in large):
+    elif not has_spread(large):
         reasons.append("no spread for a check of equal variances")
     else:
         equal_variance_p = float(levene(*large, center="median").pvalue)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import betaln, expit, logit, polygamma, psi
+from scipy.special import betaln, expit, logit, psi, zeta
 from scipy.stats import f, t
 
 from lysoquant.statistics.comparison import Comparison, Floats
@@ -18,7 +18,8 @@ _LEAST: Final = 1e-7
 """Overdispersion below which counts are binomial for all that their likelihood can tell."""
 _GRID: Final = 24
 """Overdispersions that are looked at before the best is refined: the likelihood can have two hills."""
-_TOLERANCE: Final = 1e-13
+_TOLERANCE: Final = 1e-7
+"""A Newton step shorter than this ends within its square of the top."""
 
 Counts = NDArray[np.int64]
 
@@ -101,7 +102,7 @@ class BetaBinomial:
             a - b - below,
             a - b + above,
             math.copysign(math.sqrt(ratio), a - b),
-            self.df,
+            float(self.df),
             float(f.sf(ratio, 1, self.df)),
         )
 
@@ -217,7 +218,8 @@ def _derivatives(clusters: _Clusters, rho: float, occupancy: Floats) -> tuple[Fl
     loaded, empty = clusters.loaded, clusters.total - clusters.loaded
     with np.errstate(divide="ignore", invalid="ignore"):
         first = scale * (psi(a + loaded) - psi(a) - psi(b + empty) + psi(b))
-        second = scale**2 * (polygamma(1, a + loaded) - polygamma(1, a) + polygamma(1, b + empty) - polygamma(1, b))
+        # The Hurwitz zeta function of 2 is the trigamma function.
+        second = scale**2 * (zeta(2, a + loaded) - zeta(2, a) + zeta(2, b + empty) - zeta(2, b))
     return _by_condition(clusters, first, occupancy.size), _by_condition(clusters, second, occupancy.size)
 
 
@@ -239,7 +241,7 @@ def _best(clusters: _Clusters, rho: float) -> Floats:
             step = best - slope / curvature
         inside = (step > low) & (step < high)
         new = np.where(inside, step, (low + high) / 2)
-        done = np.abs(new - best) <= _TOLERANCE
+        done = inside & (np.abs(new - best) <= _TOLERANCE)
         best = new
         if (done | edge).all():
             break

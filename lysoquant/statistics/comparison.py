@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Groups = Sequence[Floats]
 """Finite values of each group, each of shape (n_i,)."""
+
+_ROUNDING: Final = 1e-12
+"""A range below this share of the values (or below this, of values below 1) is rounding, not spread."""
+
+
+def has_spread(groups: Groups) -> bool:
+    """Whether any group has two different values."""
+    return any(np.ptp(values) > _ROUNDING * max(1.0, float(np.abs(values).max())) for values in groups if values.size)
 
 
 @dataclass(frozen=True)

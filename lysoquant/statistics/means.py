@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from scipy.special import gammaln
 from scipy.stats import t
 
-from lysoquant.statistics.comparison import Comparison, Floats
+from lysoquant.statistics.comparison import Comparison, Floats, has_spread
 
 
 def welch(a: Floats, b: Floats, *, confidence: float) -> Comparison:
@@ -59,7 +58,7 @@ def student(a: Floats, b: Floats, *, confidence: float) -> Comparison:
     """
     if (undefined := _undefined(a, b, least=1)) is not None:
         return undefined
-    df = a.size + b.size - 2
+    df = float(a.size + b.size - 2)
     error = _pooled_sd(a, b) * math.sqrt(1 / a.size + 1 / b.size)
     return by_t(float(a.mean() - b.mean()), error=error, df=df, confidence=confidence)
 
@@ -69,7 +68,7 @@ def by_t(difference: float, *, error: float, df: float, confidence: float) -> Co
     half = error * float(t.ppf((1 + confidence) / 2, df))
     statistic = difference / error
     p_value = 2 * float(t.sf(abs(statistic), df))
-    return Comparison(difference, difference - half, difference + half, statistic, float(df), p_value)
+    return Comparison(difference, difference - half, difference + half, statistic, df, p_value)
 
 
 def hedges_g(a: Floats, b: Floats) -> float:
@@ -109,6 +108,6 @@ def _undefined(a: Floats, b: Floats, *, least: int) -> Comparison | None:
     difference = float(a.mean() - b.mean())
     if min(a.size, b.size) < least or a.size + b.size < 3:
         return Comparison.undefined("fewer than two values on one side", difference=difference)
-    if np.ptp(a) == 0 and np.ptp(b) == 0:
+    if not has_spread([a, b]):
         return Comparison.undefined("no spread on either side", difference=difference)
     return None
