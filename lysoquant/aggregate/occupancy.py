@@ -145,7 +145,8 @@ def beta_binomial_interval(
     if known.sum() < 2:
         return math.nan, math.nan
     found = fit(loaded=loaded[known], total=total[known], condition=np.zeros(int(known.sum()), dtype=np.int64))
-    return found.interval(0, confidence=confidence)
+    low, high = found.intervals(confidence=confidence)
+    return float(low[0]), float(high[0])
 
 
 def bootstrap_seed(*, plate: str, well: str) -> int:

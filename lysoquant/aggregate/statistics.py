@@ -3,63 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Final
 
 import numpy as np
 
 from lysoquant.aggregate.params import StatisticsParams, Test
-from lysoquant.aggregate.replicates import Replicate, replicates
+from lysoquant.aggregate.replicates import replicates
+from lysoquant.aggregate.trial import Checked, Trial, adjusted
 from lysoquant.aggregate.wells import Row
 from lysoquant.statistics import beta_binomial, mixed
 from lysoquant.statistics.anova import PooledError, one_way, tukey, two_way
-from lysoquant.statistics.assumptions import Assumptions, check
-from lysoquant.statistics.comparison import Comparison, Floats, Omnibus
-from lysoquant.statistics.means import hedges_g, student, welch
-from lysoquant.statistics.multiplicity import ADJUSTMENTS, adjust
+from lysoquant.statistics.assumptions import check
+from lysoquant.statistics.comparison import Comparison, Floats
+from lysoquant.statistics.means import student, welch
 
-STATISTICS_COLUMNS: Final[Mapping[str, type]] = {
-    "condition": str,
-    "reference": str,
-    "test": str,
-    "n_condition": int,
-    "n_reference": int,
-    "difference": float,
-    "ci_low": float,
-    "ci_high": float,
-    "statistic": float,
-    "df": float,
-    "p_value": float,
-    "p_adjusted": float,
-    "plate": str,
-    "factor": str,
-    "level": str,
-    "measurement": str,
-    "scale": str,
-    "unit": str,
-    "n_cells_condition": int,
-    "n_cells_reference": int,
-    "df_denominator": float,
-    "hedges_g": float,
-    "n_checked": int,
-    "normality_p": float,
-    "equal_variance_p": float,
-    "adjustment": str,
-    "n_family": int,
-    "flags": str,
-    "note": str,
-}
-
-_DOUBTFUL: Final = 0.05
-"""An assumption whose check gives a smaller p is flagged."""
-_FEW: Final = 3
 _MOST_IN_PAIRS: Final = 20
 """Conditions up to which Tukey's test takes every pair: beyond, a p value of each of thousands takes minutes."""
-_NOTHING: Final[Mapping[type, str | int | float]] = {str: "", int: 0, float: math.nan}
 _OCCUPANCY: Final = "occupancy"
-"""What the models of cells and of counts compare."""
+"""What the models of cells and of counts compare, whatever the measurement."""
 
 
 def statistics_rows(*, wells: Sequence[Row], params: StatisticsParams, confidence: float) -> list[Row]:
@@ -77,8 +40,9 @@ def statistics_rows(*, wells: Sequence[Row], params: StatisticsParams, confidenc
     Returns
     -------
     list of dict
-        Keys of :data:`STATISTICS_COLUMNS`. A test over all conditions has a row without condition and reference. What
-        too few replicates can't give is NaN, with the reason in `note`. No comparison without a negative control.
+        Keys of :data:`lysoquant.aggregate.trial.STATISTICS_COLUMNS`. A test over all conditions has a row without
+        condition and reference. What too few replicates can't give is NaN, with the reason in `note`. No comparison
+        without a negative control, except of all pairs.
 
     Raises
     ------
@@ -89,357 +53,212 @@ def statistics_rows(*, wells: Sequence[Row], params: StatisticsParams, confidenc
     controls = {(row["plate"], row["condition"]) for row in wells if row["control"] == "negative"}
     rows: list[Row] = []
     for plate in sorted({one.plate for one in found}) if params.over == "plate" else [""]:
-        members = [one for one in found if plate in ("", one.plate)]
+        members = tuple(one for one in found if plate in ("", one.plate))
         negative = {str(condition) for on, condition in controls if plate in ("", on)} - {""}
-        trial = _Trial(plate, tuple(members), tuple(sorted(negative)), params, confidence)
+        trial = Trial(plate, members, tuple(sorted(negative)), params, confidence)
         for test in params.tests:
-            rows += trial.rows(test)
+            rows += _rows(trial, test)
     return rows
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """Assumption checks and which of them the test rests on."""
-
-    found: Assumptions
-    normal: bool = True
-    equal_variances: bool = True
-
-    @property
-    def flags(self) -> list[str]:
-        raised = {
-            "not_normal": self.normal and self.found.normality_p < _DOUBTFUL,
-            "unequal_variances": self.equal_variances and self.found.equal_variance_p < _DOUBTFUL,
-        }
-        return [name for name, holds in raised.items() if holds]
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """Replicates that are compared with each other: of all plates, or of one."""
-
-    plate: str
-    members: tuple[Replicate, ...]
-    references: tuple[str, ...]
-    params: StatisticsParams
-    confidence: float
-
-    def rows(self, test: Test) -> list[Row]:
-        """All rows of one test, omnibus rows first."""
-        tests: Mapping[Test, Callable[[], list[Row]]] = {
-            "welch": self._welch,
-            "t": self._student,
-            "anova_tukey": self._anova_tukey,
-            "two_way_sidak": self._two_way_sidak,
-            "mixed": self._mixed,
-            "beta_binomial": self._beta_binomial,
-        }
-        rows = tests[test]()
-        if not rows and self.plate:
-            rows = [self._row("", "", test=test, note="no condition to compare with a negative control of this plate")]
-        return sorted(rows, key=lambda row: (row["reference"] != "", row["condition"], row["reference"], row["level"]))
-
-    def _welch(self) -> list[Row]:
-        return self._t_tests("Welch t", welch, equal_variances=False)
-
-    def _student(self) -> list[Row]:
-        return self._t_tests("Student t", student, equal_variances=True)
-
-    def _t_tests(self, name: str, test: Callable[..., Comparison], *, equal_variances: bool) -> list[Row]:
-        values = self._values(lambda one: one.value)
-        rows = []
-        for condition, reference in self._pairs():
-            a, b = values[condition], values[reference]
-            checked = _Checked(check([a, b]), equal_variances=equal_variances)
-            found = test(a, b, confidence=self.confidence)
-            rows.append(self._compared(condition, reference, a, b, found, test=f"{name} {self._on}", checked=checked))
-        return self._adjusted(rows)
-
-    def _anova_tukey(self) -> list[Row]:
-        values = self._values(lambda one: one.value)
-        names = list(values)
-        checked = _Checked(check(list(values.values())))
-        pairs = [
-            (b, a) if a in self.references and b not in self.references else (a, b) for a, b in combinations(names, 2)
-        ]
-        note = ""
-        if len(names) > _MOST_IN_PAIRS:
-            pairs = [pair for pair in pairs if set(pair) & set(self.references)]
-            note = f"more than {_MOST_IN_PAIRS} conditions: of all pairs only those with a control are told"
-        n_known = sum(a.size > 0 for a in values.values())
-        if len(names) < 2:
-            return []
-        omnibus = self._omnibus(
-            one_way(list(values.values())),
-            test=f"one-way ANOVA {self._on}",
-            factor="condition",
-            groups=list(values.values()),
-            checked=checked,
-            note=note,
-        )
-        numbers = [(names.index(a), names.index(b)) for a, b in pairs]
-        rows = [omnibus]
-        results = tukey(list(values.values()), pairs=numbers, confidence=self.confidence)
-        for (a, b), (found, p_adjusted) in zip(pairs, results, strict=True):
-            row = self._compared(a, b, values[a], values[b], found, test=f"Tukey HSD {self._on}", checked=checked)
-            rows.append(
-                row | {"p_adjusted": p_adjusted, "adjustment": "Tukey", "n_family": n_known * (n_known - 1) // 2}
-            )
-        return rows
-
-    def _two_way_sidak(self) -> list[Row]:
-        factor = self.params.second_factor
-        known = [one for one in self.members if math.isfinite(one.value) and one.level]
-        left_out = sum(not one.level for one in self.members)
-        note = f"{left_out} without {factor} left out" if left_out else ""
-        by_cell: dict[tuple[str, str], list[float]] = {}
-        for one in known:
-            by_cell.setdefault((one.condition, one.level), []).append(one.value)
-        cells = {key: np.array(values) for key, values in by_cell.items()}
-        checked = _Checked(check(list(cells.values())))
-        tested = two_way(
-            np.array([one.value for one in known]),
-            first=[one.condition for one in known],
-            second=[one.level for one in known],
-        )
-        effects = {"first": "condition", "second": factor, "interaction": f"condition x {factor}"}
+def _rows(trial: Trial, test: Test) -> list[Row]:
+    """All rows of one test, those over all conditions first."""
+    rows = _TESTS[test](trial)
+    if not rows and trial.plate:
         rows = [
-            self._omnibus(
-                tested[name],
-                test=f"two-way ANOVA {self._on}",
-                factor=effect,
-                groups=list(cells.values()),
-                checked=checked,
-                note=note,
-            )
-            for name, effect in effects.items()
+            trial.row("", "", test=_name(trial, test), note="nothing to compare: no negative control on this plate")
         ]
-        error = PooledError.of(list(cells.values()))
-        nothing = np.zeros(0)
-        for reference in self.references:
-            family = [
-                (condition, level)
-                for condition, level in sorted(cells)
-                if condition not in self.references and (reference, level) in cells
-            ]
-            for condition, level in sorted(key for key in cells if key[0] not in self.references):
-                a, b = cells[condition, level], cells.get((reference, level), nothing)
-                # Intervals hold at once as the p values do: each at the n-th root of the confidence.
-                each = self.confidence ** (1 / max(len(family), 1))
-                found = error.compare(a, b, confidence=each)
-                row = self._compared(
-                    condition,
-                    reference,
-                    a,
-                    b,
-                    found,
-                    test=f"Sidak after two-way ANOVA {self._on}",
+    return sorted(rows, key=lambda row: (row["reference"] != "", row["condition"], row["reference"], row["level"]))
+
+
+def _name(trial: Trial, test: Test) -> str:
+    """What the table calls the comparisons of a test."""
+    unit = trial.params.unit
+    return {
+        "welch": f"Welch t {trial.on}",
+        "t": f"Student t {trial.on}",
+        "anova_tukey": f"Tukey HSD {trial.on}",
+        "two_way_sidak": f"Sidak after two-way ANOVA {trial.on}",
+        "mixed": f"linear mixed model of {'cell logits' if trial.on_logit else 'cells'} in {unit}s",
+        "beta_binomial": f"beta-binomial model of {unit} counts",
+    }[test]
+
+
+def _welch(trial: Trial) -> list[Row]:
+    return _t_tests(trial, "welch", welch, equal_variances=False)
+
+
+def _student(trial: Trial) -> list[Row]:
+    return _t_tests(trial, "t", student, equal_variances=True)
+
+
+def _t_tests(trial: Trial, test: Test, compare: Callable[..., Comparison], *, equal_variances: bool) -> list[Row]:
+    values = trial.values(lambda one: one.value)
+    rows = []
+    for pair in trial.pairs():
+        groups = values[pair[0]], values[pair[1]]
+        checked = Checked(check(groups), equal_variances=equal_variances)
+        found = compare(*groups, confidence=trial.confidence)
+        rows.append(trial.compared(pair, groups, found, test=_name(trial, test), checked=checked))
+    return adjusted(rows, method=trial.params.adjust)
+
+
+def _anova_tukey(trial: Trial) -> list[Row]:
+    values = trial.values(lambda one: one.value)
+    names, groups = list(values), list(values.values())
+    if len(names) < 2:
+        return []
+    controls = set(trial.references)
+    # A control is the second of its pairs, so that differences have the sign of the other tests.
+    pairs = [(b, a) if a in controls and b not in controls else (a, b) for a, b in combinations(names, 2)]
+    note = ""
+    if len(names) > _MOST_IN_PAIRS:
+        pairs = [pair for pair in pairs if controls & set(pair)]
+        note = f"more than {_MOST_IN_PAIRS} conditions: of all pairs only those with a control are told"
+    checked = Checked(check(groups))
+    anova = f"one-way ANOVA {trial.on}"
+    rows = [trial.omnibus(one_way(groups), test=anova, factor="condition", groups=groups, checked=checked, note=note)]
+    numbers = [(names.index(a), names.index(b)) for a, b in pairs]
+    n_known = sum(of_one.size > 0 for of_one in groups)
+    about: Row = {"adjustment": "Tukey", "n_family": n_known * (n_known - 1) // 2}
+    results = tukey(groups, pairs=numbers, confidence=trial.confidence)
+    for pair, (found, p_adjusted) in zip(pairs, results, strict=True):
+        both = values[pair[0]], values[pair[1]]
+        row = trial.compared(pair, both, found, test=_name(trial, "anova_tukey"), checked=checked)
+        rows.append(row | about | {"p_adjusted": p_adjusted})
+    return rows
+
+
+def _two_way_sidak(trial: Trial) -> list[Row]:
+    factor = trial.params.second_factor
+    known = [one for one in trial.members if math.isfinite(one.value) and one.level]
+    if not known:
+        return []
+    left_out = sum(not one.level for one in trial.members)
+    note = f"{left_out} without {factor} left out" if left_out else ""
+    listed: dict[tuple[str, str], list[float]] = {}
+    for one in known:
+        listed.setdefault((one.condition, one.level), []).append(one.value)
+    cells = {key: np.array(values) for key, values in sorted(listed.items())}
+    groups = list(cells.values())
+    checked = Checked(check(groups))
+    tested = two_way(
+        np.array([one.value for one in known]),
+        first=[one.condition for one in known],
+        second=[one.level for one in known],
+    )
+    effects = {"first": "condition", "second": factor, "interaction": f"condition x {factor}"}
+    anova = f"two-way ANOVA {trial.on}"
+    rows = [
+        trial.omnibus(tested[name], test=anova, factor=effect, groups=groups, checked=checked, note=note)
+        for name, effect in effects.items()
+    ]
+    error = PooledError.of(groups)
+    compared = [key for key in cells if key[0] not in trial.references]
+    for reference in trial.references:
+        n_compared = sum((reference, level) in cells for _, level in compared)
+        # Intervals hold at once as the p values do: each has the n-th root of the confidence.
+        each = trial.confidence ** (1 / max(n_compared, 1))
+        family = []
+        for condition, level in compared:
+            both = cells[condition, level], cells.get((reference, level), np.zeros(0))
+            family.append(
+                trial.compared(
+                    (condition, reference),
+                    both,
+                    error.compare(*both, confidence=each),
+                    test=_name(trial, "two_way_sidak"),
                     checked=checked,
                     level=level,
                 )
-                rows.append(row)
-        done = []
-        for reference in ("", *self.references):
-            own = [row for row in rows if row["reference"] == reference]
-            done += self._adjusted(own, method="sidak") if reference else own
-        return done
-
-    def _mixed(self) -> list[Row]:
-        known = [one for one in self.members if one.n_cells]
-        names = sorted({one.condition for one in known})
-        plates = sorted({one.plate for one in known})
-        values = self._values(lambda one: one.cell_mean)
-        name = f"linear mixed model of {'cell logits' if self._logit else 'cells'} in {self.params.unit}s"
-        checked = _Checked(check(list(values.values())))
-        model = None
-        if known:
-            model = mixed.fit(
-                mixed.Wells(
-                    condition=np.array([names.index(one.condition) for one in known]),
-                    plate=np.array([plates.index(one.plate) for one in known]),
-                    n_cells=np.array([one.n_cells for one in known]),
-                    mean=np.array([one.cell_mean for one in known]),
-                    squares=np.array([one.cell_squares for one in known]),
-                )
             )
-        told = []
-        if model is not None and len(plates) > 1 and not model.reason and not model.variance_plate:
-            told.append("the variance between plates is estimated as 0")
-        rows = []
-        for condition, reference in self._pairs():
-            found = Comparison.undefined("no cell with an occupancy on one side")
-            if model is not None and {condition, reference} <= set(names):
-                found = model.compare(names.index(condition), names.index(reference), confidence=self.confidence)
-            rows.append(
-                self._compared(
-                    condition,
-                    reference,
-                    values[condition],
-                    values[reference],
-                    found,
-                    test=name,
-                    checked=checked,
-                    measurement=_OCCUPANCY,
-                    told=told,
-                )
-            )
-        return self._adjusted(rows)
+        rows += adjusted(family, method="sidak")
+    return rows
 
-    def _beta_binomial(self) -> list[Row]:
-        known = [one for one in self.members if one.n_endolysosomes]
-        names = sorted({one.condition for one in known})
-        values = self._values(lambda one: one.pooled)
-        name = f"beta-binomial model of {self.params.unit} counts"
-        model = None
-        residuals: list[Floats] = []
-        told = []
-        if known:
-            model = beta_binomial.fit(
-                loaded=np.array([one.n_loaded for one in known]),
-                total=np.array([one.n_endolysosomes for one in known]),
+
+def _mixed(trial: Trial) -> list[Row]:
+    known = [one for one in trial.members if one.n_cells]
+    names, plates = sorted({one.condition for one in known}), sorted({one.plate for one in known})
+    model, told = None, []
+    if known:
+        model = mixed.fit(
+            mixed.Wells(
                 condition=np.array([names.index(one.condition) for one in known]),
+                plate=np.array([plates.index(one.plate) for one in known]),
+                n_cells=np.array([one.n_cells for one in known]),
+                mean=np.array([one.cell_mean for one in known]),
+                squares=np.array([one.cell_squares for one in known]),
             )
-            if not model.reason:
-                each = [model.residuals(number) for number in range(len(names))]
-                residuals = [one for one in each if np.isfinite(one).all()]
-            if not model.reason and model.is_binomial:
-                told.append(f"the {self.params.unit}s vary by no more than chance: no overdispersion")
-        checked = _Checked(check(residuals), normal=False)
-        rows = []
-        for condition, reference in self._pairs():
-            found = Comparison.undefined("no endolysosome on one side")
-            if model is not None and {condition, reference} <= set(names):
-                found = model.compare(
-                    names.index(condition), names.index(reference), confidence=self.confidence, on_logit=self._logit
-                )
-            rows.append(
-                self._compared(
-                    condition,
-                    reference,
-                    values[condition],
-                    values[reference],
-                    found,
-                    test=name,
-                    checked=checked,
-                    measurement=_OCCUPANCY,
-                    told=told,
-                )
+        )
+        if len(plates) > 1 and not model.reason and not model.variance_plate:
+            told.append("the variance between plates is estimated as 0")
+    values = trial.values(lambda one: one.cell_mean)
+    checked = Checked(check(list(values.values())))
+    rows = []
+    for pair in trial.pairs():
+        found = Comparison.undefined("no cell with an occupancy on one side")
+        if model is not None and set(pair) <= set(names):
+            found = model.compare(names.index(pair[0]), names.index(pair[1]), confidence=trial.confidence)
+        rows.append(
+            trial.compared(
+                pair,
+                (values[pair[0]], values[pair[1]]),
+                found,
+                test=_name(trial, "mixed"),
+                checked=checked,
+                measurement=_OCCUPANCY,
+                told=told,
             )
-        return self._adjusted(rows)
-
-    @property
-    def _logit(self) -> bool:
-        return self.params.scale == "logit"
-
-    @property
-    def _on(self) -> str:
-        return f"on {'logits of ' if self._logit else ''}{self.params.unit} means"
-
-    def _values(self, value: Callable[[Replicate], float]) -> dict[str, Floats]:
-        """Known values of each condition, conditions in order."""
-        names = sorted({one.condition for one in self.members})
-        found = {name: np.array([value(one) for one in self.members if one.condition == name]) for name in names}
-        return {name: values[np.isfinite(values)] for name, values in found.items()}
-
-    def _pairs(self) -> Iterator[tuple[str, str]]:
-        """Every other condition with each negative control."""
-        for condition in sorted({one.condition for one in self.members} - set(self.references)):
-            for reference in self.references:
-                yield condition, reference
-
-    def _row(self, condition: str, reference: str, *, test: str, note: str = "") -> Row:
-        """A row of which nothing is known yet."""
-        nothing: Row = {name: _NOTHING[kind] for name, kind in STATISTICS_COLUMNS.items()}
-        about = {"plate": self.plate, "scale": self.params.scale, "unit": self.params.unit}
-        return {
-            **nothing,
-            **about,
-            "condition": condition,
-            "reference": reference,
-            "test": test,
-            "note": note,
-            "measurement": self.params.measurement,
-        }
-
-    def _compared(
-        self,
-        condition: str,
-        reference: str,
-        a: Floats,
-        b: Floats,
-        found: Comparison,
-        *,
-        test: str,
-        checked: _Checked,
-        level: str = "",
-        measurement: str = "",
-        told: Sequence[str] = (),
-    ) -> Row:
-        """Row of a comparison of replicates with values `a` and `b`."""
-        few = ["few_replicates"] if min(a.size, b.size) < _FEW else []
-        numbers = {name: value for name, value in vars(found).items() if name != "reason"}
-        return {
-            **self._row(condition, reference, test=test),
-            **numbers,
-            **_checks(checked),
-            "n_condition": a.size,
-            "n_reference": b.size,
-            "factor": self.params.second_factor if level else "",
-            "level": level,
-            "measurement": measurement or self.params.measurement,
-            "n_cells_condition": self._n_cells(condition, level),
-            "n_cells_reference": self._n_cells(reference, level),
-            "hedges_g": hedges_g(a, b),
-            "flags": ";".join([*checked.flags, *few]),
-            "note": "; ".join(
-                dict.fromkeys([*([found.reason] if found.reason else []), *told, *checked.found.reasons])
-            ),
-        }
-
-    def _omnibus(
-        self,
-        found: Omnibus,
-        *,
-        test: str,
-        factor: str,
-        groups: Sequence[Floats],
-        checked: _Checked,
-        note: str,
-    ) -> Row:
-        few = ["few_replicates"] if any(0 < of_group.size < _FEW for of_group in groups) else []
-        told = [found.reason, note, *checked.found.reasons]
-        return {
-            **self._row("", "", test=test),
-            **_checks(checked),
-            "statistic": found.statistic,
-            "df": found.df,
-            "df_denominator": found.df_denominator,
-            "p_value": found.p_value,
-            "p_adjusted": found.p_value,
-            "adjustment": ADJUSTMENTS["none"],
-            "n_family": int(math.isfinite(found.p_value)),
-            "n_condition": sum(of_group.size for of_group in groups),
-            "n_cells_condition": sum(one.n_cells for one in self.members),
-            "factor": factor,
-            "flags": ";".join([*checked.flags, *few]),
-            "note": "; ".join(dict.fromkeys(reason for reason in told if reason)),
-        }
-
-    def _n_cells(self, condition: str, level: str) -> int:
-        return sum(one.n_cells for one in self.members if one.condition == condition and level in ("", one.level))
-
-    def _adjusted(self, rows: Sequence[Row], *, method: str = "") -> list[Row]:
-        """The rows, which are one family, with their adjusted p values."""
-        chosen = "sidak" if method == "sidak" else self.params.adjust
-        p_values = np.array([row["p_value"] for row in rows], dtype=np.float64)
-        about: Row = {"adjustment": ADJUSTMENTS[chosen], "n_family": int(np.isfinite(p_values).sum())}
-        adjusted = adjust(p_values, method=chosen)
-        return [row | about | {"p_adjusted": float(p)} for row, p in zip(rows, adjusted, strict=True)]
+        )
+    return adjusted(rows, method=trial.params.adjust)
 
 
-def _checks(checked: _Checked) -> Row:
-    return {
-        "n_checked": checked.found.n,
-        "normality_p": checked.found.normality_p,
-        "equal_variance_p": checked.found.equal_variance_p,
-    }
+def _beta_binomial(trial: Trial) -> list[Row]:
+    known = [one for one in trial.members if one.n_endolysosomes]
+    names = sorted({one.condition for one in known})
+    residuals: list[Floats] = []
+    model, told = None, []
+    if known:
+        model = beta_binomial.fit(
+            loaded=np.array([one.n_loaded for one in known]),
+            total=np.array([one.n_endolysosomes for one in known]),
+            condition=np.array([names.index(one.condition) for one in known]),
+        )
+        if not model.reason:
+            each = [model.residuals(number) for number in range(len(names))]
+            residuals = [one for one in each if np.isfinite(one).all()]
+            if model.is_binomial:
+                told.append(f"the {trial.params.unit}s vary by no more than chance: no overdispersion")
+    # Equal overdispersion is taken for granted, a normal distribution is not.
+    checked = Checked(check(residuals), normal=False)
+    values = trial.values(lambda one: one.pooled)
+    pairs = list(trial.pairs())
+    found = dict.fromkeys(pairs, Comparison.undefined("no endolysosome on one side"))
+    if model is not None:
+        counted = [pair for pair in pairs if set(pair) <= set(names)]
+        numbers = [(names.index(a), names.index(b)) for a, b in counted]
+        compared = model.compare(numbers, confidence=trial.confidence, on_logit=trial.on_logit)
+        found |= dict(zip(counted, compared, strict=True))
+    rows = [
+        trial.compared(
+            pair,
+            (values[pair[0]], values[pair[1]]),
+            found[pair],
+            test=_name(trial, "beta_binomial"),
+            checked=checked,
+            measurement=_OCCUPANCY,
+            told=told,
+        )
+        for pair in pairs
+    ]
+    return adjusted(rows, method=trial.params.adjust)
+
+
+_TESTS: Final[Mapping[Test, Callable[[Trial], list[Row]]]] = {
+    "welch": _welch,
+    "t": _student,
+    "anova_tukey": _anova_tukey,
+    "two_way_sidak": _two_way_sidak,
+    "mixed": _mixed,
+    "beta_binomial": _beta_binomial,
+}

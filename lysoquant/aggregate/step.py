@@ -18,7 +18,8 @@ from lysoquant.aggregate.parts import SORT_KEYS, unified_schema
 from lysoquant.aggregate.plate import Plate
 from lysoquant.aggregate.plate_map import PlateMap, read_plate_map
 from lysoquant.aggregate.shares import share_columns, shares_of, with_shares
-from lysoquant.aggregate.statistics import STATISTICS_COLUMNS, statistics_rows
+from lysoquant.aggregate.statistics import statistics_rows
+from lysoquant.aggregate.trial import STATISTICS_COLUMNS
 from lysoquant.aggregate.wells import COLUMNS, Row
 from lysoquant.errors import StageError
 from lysoquant.io.tables import parquet_writer, write_data_set

@@ -179,7 +179,7 @@ def _mixed(made: Experiment) -> Comparison:
 def _beta_binomial(made: Experiment) -> Comparison:
     loaded, total = made.loaded.sum(axis=1), made.total.sum(axis=1)
     model = beta_binomial.fit(loaded=loaded, total=total, condition=made.condition)
-    return model.compare(1, 0, confidence=_CONFIDENCE)
+    return model.compare([(1, 0)], confidence=_CONFIDENCE)[0]
 
 
 TESTS: Final[Mapping[str, Callable[[Experiment], Comparison]]] = {

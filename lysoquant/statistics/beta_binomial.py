@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ _GRID: Final = 24
 """Overdispersions that are looked at before the best is refined: the likelihood can have two hills."""
 _TOLERANCE: Final = 1e-7
 """A Newton step shorter than this ends within its square of the top."""
+_HALVINGS: Final = 60
 
 Counts = NDArray[np.int64]
 
@@ -54,20 +56,33 @@ class BetaBinomial:
         """Whether the clusters don't vary by more than chance, as far as their counts can tell."""
         return self.overdispersion <= 2 * _LEAST
 
-    def interval(self, i: int, *, confidence: float) -> tuple[float, float]:
-        """Profile-likelihood interval of the occupancy of condition `i`, in [0, 1]; t takes the place of the normal
-        quantile, since the overdispersion comes from few clusters."""
-        if self.reason:
-            return math.nan, math.nan
-        drop = float(t.ppf((1 + confidence) / 2, self.df)) ** 2 / 2
-        return _drop_interval(self._clusters.of(i), self.overdispersion, float(self.occupancy[i]), drop)
+    def intervals(self, *, confidence: float) -> tuple[Floats, Floats]:
+        """Profile-likelihood interval of each condition's occupancy, in [0, 1].
 
-    def compare(self, i: int, j: int, *, confidence: float, on_logit: bool = False) -> Comparison:
-        """Condition `i` minus condition `j`.
+        Student's t takes the place of the normal quantile, since the overdispersion comes from few clusters.
+
+        Returns
+        -------
+        tuple of ndarray of float64, shape (n_conditions,)
+            Lower and upper bounds.
+        """
+        if self.reason:
+            nothing = np.full(self.occupancy.shape, np.nan)
+            return nothing, nothing
+        drop = float(t.ppf((1 + confidence) / 2, self.df)) ** 2 / 2
+        return (
+            _fallen(self._clusters, self.overdispersion, self.occupancy, towards=0.0, drop=drop),
+            _fallen(self._clusters, self.overdispersion, self.occupancy, towards=1.0, drop=drop),
+        )
+
+    def compare(
+        self, pairs: Sequence[tuple[int, int]], *, confidence: float, on_logit: bool = False
+    ) -> list[Comparison]:
+        """First minus second condition of each pair.
 
         Parameters
         ----------
-        i, j : int
+        pairs : sequence of (int, int)
             Numbers of the conditions.
         confidence : float
             Between 0 and 1.
@@ -76,7 +91,7 @@ class BetaBinomial:
 
         Returns
         -------
-        Comparison
+        list of Comparison
             The statistic is the signed root of the likelihood ratio, held against t. The interval joins those of both
             conditions (MOVER [1]_), which also holds where one is 0 or 1.
 
@@ -85,25 +100,28 @@ class BetaBinomial:
         .. [1] Zou GY, Donner A (2008) Construction of confidence limits about effect measures: a general approach.
            Stat Med 27:1693-1702. doi:10.1002/sim.3095
         """
-        a, b = float(self.occupancy[i]), float(self.occupancy[j])
-        low, high = (np.array(self.interval(k, confidence=confidence)) for k in (i, j))
+        bounds = np.array([*self.intervals(confidence=confidence), self.occupancy])
         if on_logit:
             with np.errstate(divide="ignore"):
-                a, b, low, high = float(logit(a)), float(logit(b)), logit(low), logit(high)
-            if not (math.isfinite(a) and math.isfinite(b)):
-                return Comparison.undefined("all endolysosomes of one side are of one class")
+                bounds = logit(bounds)
+        return [self._compared(i, j, bounds[:, i], bounds[:, j]) for i, j in pairs]
+
+    def _compared(self, i: int, j: int, of_i: Floats, of_j: Floats) -> Comparison:
+        """Comparison from lower bound, upper bound and estimate of both, on the scale that is asked for."""
+        (low_i, high_i, a), (low_j, high_j, b) = of_i.tolist(), of_j.tolist()
+        if not (math.isfinite(a) and math.isfinite(b)):
+            return Comparison.undefined("all endolysosomes of one side are of one class")
         if self.reason:
             return Comparison.undefined(self.reason, difference=a - b)
-        below = math.hypot(a - low[0], high[1] - b)
-        above = math.hypot(low[1] - a, b - high[0])
+        below, above = math.hypot(a - low_i, high_j - b), math.hypot(high_i - a, b - low_j)
         ratio = 2 * max(0.0, self._gain(i, j))
         return Comparison(
-            a - b,
-            a - b - below,
-            a - b + above,
-            math.copysign(math.sqrt(ratio), a - b),
-            float(self.df),
-            float(f.sf(ratio, 1, self.df)),
+            difference=a - b,
+            ci_low=a - b - below,
+            ci_high=a - b + above,
+            statistic=math.copysign(math.sqrt(ratio), a - b),
+            df=float(self.df),
+            p_value=float(f.sf(ratio, 1, self.df)),
         )
 
     def residuals(self, i: int) -> Floats:
@@ -118,7 +136,8 @@ class BetaBinomial:
     def _gain(self, i: int, j: int) -> float:
         """By how much two occupancies are likelier than one for both."""
         both = self._clusters.joined(i, j)
-        common = _best(both, self.overdispersion)
+        pooled = np.array([both.loaded.sum() / both.total.sum()])
+        common = _best(both, self.overdispersion, start=pooled)
         apart = sum(
             float(_log_likelihood(self._clusters.of(k), self.overdispersion, self.occupancy[[k]])[0]) for k in (i, j)
         )
@@ -176,8 +195,13 @@ def fit(*, loaded: Counts, total: Counts, condition: Counts) -> BetaBinomial:
     if df < 1:
         return BetaBinomial(pooled, math.nan, df, math.nan, "no condition has two replicates", clusters)
 
+    start = pooled
+
     def cost(on_logit: float) -> float:
-        return -_adjusted_profile(clusters, float(expit(on_logit)))
+        nonlocal start
+        # The occupancies of the overdispersion before are close: a few steps instead of many.
+        profile, start = _adjusted_profile(clusters, float(expit(on_logit)), start=start)
+        return -profile
 
     ends = float(logit(_LEAST)), float(logit(1 - 1e-4))
     grid = np.linspace(*ends, _GRID)
@@ -185,18 +209,19 @@ def fit(*, loaded: Counts, total: Counts, condition: Counts) -> BetaBinomial:
     around = float(grid[max(at - 1, 0)]), float(grid[min(at + 1, _GRID - 1)])
     found = minimize_scalar(cost, bounds=around, method="bounded", options={"xatol": 1e-9})
     overdispersion = float(expit(found.x))
-    occupancy = _best(clusters, overdispersion)
+    occupancy = _best(clusters, overdispersion, start=start)
     likelihood = float(_log_likelihood(clusters, overdispersion, occupancy).sum())
     return BetaBinomial(occupancy, overdispersion, df, likelihood, "", clusters)
 
 
-def _adjusted_profile(clusters: _Clusters, rho: float) -> float:
-    occupancy = _best(clusters, rho)
+def _adjusted_profile(clusters: _Clusters, rho: float, *, start: Floats) -> tuple[float, Floats]:
+    """Profile likelihood after Cox and Reid, and the occupancies that it has."""
+    occupancy = _best(clusters, rho, start=start)
     profile = float(_log_likelihood(clusters, rho, occupancy).sum())
     inside = (occupancy > 0) & (occupancy < 1)
     _, curvature = _derivatives(clusters, rho, occupancy)
     information = -curvature[inside] * (occupancy[inside] * (1 - occupancy[inside])) ** 2
-    return profile - 0.5 * float(np.log(information).sum())
+    return profile - 0.5 * float(np.log(information).sum()), occupancy
 
 
 def _log_likelihood(clusters: _Clusters, rho: float, occupancy: Floats) -> Floats:
@@ -227,13 +252,13 @@ def _by_condition(clusters: _Clusters, values: Floats, n_conditions: int) -> Flo
     return np.asarray(np.bincount(clusters.condition, values, minlength=n_conditions), dtype=np.float64)
 
 
-def _best(clusters: _Clusters, rho: float) -> Floats:
+def _best(clusters: _Clusters, rho: float, *, start: Floats) -> Floats:
     """Most likely occupancy of each condition, shape (n_conditions,): the likelihood has one hill, so Newton's steps
     within halving bounds find it."""
     n_all, n_loaded = np.bincount(clusters.condition, clusters.total), np.bincount(clusters.condition, clusters.loaded)
     low, high = np.zeros(n_all.size), np.ones(n_all.size)
     edge = (n_loaded == 0) | (n_loaded == n_all)
-    best = np.where(edge, 0.5, n_loaded / n_all)
+    best = np.where(edge, 0.5, start)
     for _ in range(200):
         slope, curvature = _derivatives(clusters, rho, best)
         low, high = np.where(slope > 0, best, low), np.where(slope > 0, high, best)
@@ -248,18 +273,12 @@ def _best(clusters: _Clusters, rho: float) -> Floats:
     return np.where(edge, n_loaded / n_all, best)
 
 
-def _drop_interval(clusters: _Clusters, rho: float, best: float, drop: float) -> tuple[float, float]:
-    """Where the log likelihood of one condition has fallen by `drop` on either side of its top."""
-    top = float(_log_likelihood(clusters, rho, np.array([best]))[0])
-
-    def bound(outside: float) -> float:
-        inside = best
-        for _ in range(60):
-            middle = (inside + outside) / 2
-            if top - float(_log_likelihood(clusters, rho, np.array([middle]))[0]) > drop:
-                outside = middle
-            else:
-                inside = middle
-        return inside
-
-    return (0.0 if best == 0 else bound(0.0)), (1.0 if best == 1 else bound(1.0))
+def _fallen(clusters: _Clusters, rho: float, best: Floats, *, towards: float, drop: float) -> Floats:
+    """Where each condition's log likelihood has fallen by `drop` from its top, on the side of `towards`."""
+    top = _log_likelihood(clusters, rho, best)
+    inside, outside = best.copy(), np.full(best.shape, towards)
+    for _ in range(_HALVINGS):
+        middle = (inside + outside) / 2
+        low = top - _log_likelihood(clusters, rho, middle) > drop
+        inside, outside = np.where(low, inside, middle), np.where(low, middle, outside)
+    return np.where(best == towards, towards, inside)

@@ -157,12 +157,18 @@ class _Solution:
     """Best means and cell variance for given ratios of the variances."""
 
     means: Floats
-    unscaled: Floats
-    """Covariance of the means over the cell variance."""
+    own: Floats
+    scaled: Floats
+    spread: Floats
     variance: float
     criterion: float
     log_determinants: float
     quadratic: float
+
+    @property
+    def unscaled(self) -> Floats:
+        """Covariance of the means over the cell variance, shape (n_conditions, n_conditions)."""
+        return np.diag(1 / self.own) + self.scaled.T @ self.spread
 
 
 def _failed(means: Floats, reason: str) -> MixedModel:
@@ -204,29 +210,35 @@ def _solved(wells: Wells, theta: Floats) -> _Solution:
     d = theta[0] ** 2 + 1 / wells.n_cells
     ratio = theta[1] ** 2
     plates, plate = np.unique(wells.plate, return_inverse=True)
-    weight = np.bincount(plate, 1 / d, minlength=plates.size)
+    n_plates = plates.size
+    weight = np.bincount(plate, 1 / d, minlength=n_plates)
     shrink = ratio / (1 + ratio * weight)
-    by_plate = np.zeros((plates.size, n_conditions))
-    np.add.at(by_plate, (plate, wells.condition), 1 / d)
-    of_mean = np.bincount(plate, wells.mean / d, minlength=plates.size)
-    precision = np.diag(np.bincount(wells.condition, 1 / d)) - (by_plate * shrink[:, None]).T @ by_plate
-    right = np.bincount(wells.condition, wells.mean / d) - by_plate.T @ (shrink * of_mean)
-    unscaled = np.linalg.inv(precision)
-    means = unscaled @ right
+    of_both = np.bincount(plate * n_conditions + wells.condition, 1 / d, minlength=n_plates * n_conditions)
+    by_plate = of_both.reshape(n_plates, n_conditions)
+    own = np.asarray(np.bincount(wells.condition, 1 / d), dtype=np.float64)
+    right = np.bincount(wells.condition, wells.mean / d) - by_plate.T @ (
+        shrink * np.bincount(plate, wells.mean / d, minlength=n_plates)
+    )
+    # The means' precision, diag(own) - by_plate' diag(shrink) by_plate, is inverted by plates and not by conditions.
+    scaled = by_plate / own
+    coupling = np.eye(n_plates) - shrink[:, None] * (by_plate @ scaled.T)
+    spread = np.linalg.solve(coupling, shrink[:, None] * scaled)
+    means = right / own + scaled.T @ (spread @ right)
     residual = wells.mean - means[wells.condition]
-    of_residual = np.bincount(plate, residual / d, minlength=plates.size)
+    of_residual = np.bincount(plate, residual / d, minlength=n_plates)
     between = float((residual**2 / d).sum() - (shrink * of_residual**2).sum())
     quadratic = float(wells.squares.sum()) + between
     log_determinants = float(
         np.log(d).sum()
         + np.log(wells.n_cells).sum()
         + np.log1p(ratio * weight).sum()
-        + np.linalg.slogdet(precision).logabsdet
+        + np.log(own).sum()
+        + np.linalg.slogdet(coupling).logabsdet
     )
     free = n_all - n_conditions
     variance = quadratic / free
     criterion = log_determinants + free * (1 + math.log(2 * math.pi * variance))
-    return _Solution(means, unscaled, variance, criterion, log_determinants, quadratic)
+    return _Solution(means, own, scaled, spread, variance, criterion, log_determinants, quadratic)
 
 
 def _derivatives(wells: Wells, variances: Floats) -> tuple[Floats, Floats]:

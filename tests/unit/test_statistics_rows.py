@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from lysoquant.aggregate.params import StatisticsParams
-from lysoquant.aggregate.statistics import STATISTICS_COLUMNS, statistics_rows
+from lysoquant.aggregate.statistics import statistics_rows
+from lysoquant.aggregate.trial import STATISTICS_COLUMNS
 from lysoquant.aggregate.wells import Row
 from lysoquant.errors import ConfigError
 
@@ -293,7 +294,7 @@ def test_a_plate_without_control_is_told() -> None:
     rows = [row for row in rows_of(wells, over="plate") if row["plate"] == "P2"]
 
     assert [(row["condition"], row["n_condition"], row["note"]) for row in rows] == [
-        ("", 0, "no condition to compare with a negative control of this plate")
+        ("", 0, "nothing to compare: no negative control on this plate")
     ]
 
 
