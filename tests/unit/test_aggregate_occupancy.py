@@ -103,3 +103,46 @@ def test_seed_depends_on_plate_and_well_alone() -> None:
     assert len(seeds) == 4
     assert bootstrap_seed(plate="P1", well="A01") in seeds
     assert occupancy([1, 2, 3], [3, 2, 1], seed=5) == occupancy([1, 2, 3], [3, 2, 1], seed=5)
+
+
+def test_log_odds_of_cells_by_hand() -> None:
+    found = occupancy([1, 2, 0, 0], [3, 2, 8, 0])
+    logits = [math.log(3.5 / 1.5), 0.0, math.log(8.5 / 0.5)]
+
+    assert found.n_cells == 3
+    assert found.logit_mean == pytest.approx(np.mean(logits))
+    assert found.logit_sd == pytest.approx(np.std(logits, ddof=1))
+    assert math.isnan(occupancy([1], [3]).logit_sd)
+    assert (occupancy([0], [0]).n_cells, math.isnan(occupancy([0], [0]).logit_mean)) == (0, True)
+
+
+def test_beta_binomial_interval_of_a_well_takes_cells_for_clusters() -> None:
+    rng = np.random.default_rng(1)
+    chance = rng.beta(3, 7, 60)
+    loaded = rng.binomial(20, chance)
+    counts = {"n_empty": 20 - loaded, "n_loaded": loaded, "confidence": 0.95, "n_resamples": 2000, "seed": 1}
+    resampled = well_occupancy(**counts)
+    fitted = well_occupancy(**counts, interval="beta_binomial")
+    wilson = wilson_interval(successes=int(loaded.sum()), trials=1200, confidence=0.95)
+
+    assert (fitted.mean, fitted.pooled, fitted.sd) == (resampled.mean, resampled.pooled, resampled.sd)
+    assert fitted.ci_low == pytest.approx(resampled.ci_low, abs=0.01)
+    assert fitted.ci_high == pytest.approx(resampled.ci_high, abs=0.01)
+    assert fitted.ci_high - fitted.ci_low > 1.5 * (wilson[1] - wilson[0])
+
+
+def test_beta_binomial_interval_stays_within_0_and_1_and_of_one_cell_is_wilsons() -> None:
+    empty = {"n_empty": np.array([9, 12]), "n_loaded": np.array([0, 0]), "confidence": 0.95}
+    two = well_occupancy(**empty, n_resamples=100, seed=1, interval="beta_binomial")
+    one = well_occupancy(
+        n_empty=np.array([2]),
+        n_loaded=np.array([8]),
+        confidence=0.95,
+        n_resamples=100,
+        seed=1,
+        interval="beta_binomial",
+    )
+
+    assert two.ci_low == 0
+    assert 0 < two.ci_high <= 1
+    assert (one.ci_low, one.ci_high) == wilson_interval(successes=8, trials=10, confidence=0.95)

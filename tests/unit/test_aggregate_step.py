@@ -16,7 +16,7 @@ import pytest
 
 from lysoquant.aggregate import plate as plate_module
 from lysoquant.aggregate import step
-from lysoquant.aggregate.params import AggregateParams, AggregateSettings, ExpressionParams
+from lysoquant.aggregate.params import AggregateParams, AggregateSettings, ExpressionParams, StatisticsParams
 from lysoquant.aggregate.wells import COLUMNS
 from lysoquant.errors import ConfigError, InputError, StageError
 from lysoquant.layout import Layout
@@ -405,6 +405,55 @@ def test_conditions_and_statistics_tables(layout: Layout) -> None:
         ("KO", "1", "0.25", ""),
         ("WT", "1", "0.625", ""),
     ]
+
+
+def test_every_test_of_the_settings_is_in_the_statistics_table_byte_by_byte_the_same(layout: Layout) -> None:
+    wells = [f"{row}{column:02}" for row in "ABC" for column in (1, 2, 3)]
+    for number, well in enumerate(wells):
+        cells = [(0, cell, 9.0, 3 + number % 3 + cell % 2, 1 + 2 * (number // 3) + cell % 3) for cell in range(1, 6)]
+        write_well(layout, "P1", well, cells=cells)
+    names = {"A": ("WT", "negative"), "B": ("KO", ""), "C": ("drug", "")}
+    plate_map = [
+        {"plate": "P1", "well": well, "condition": names[well[0]][0], "control": names[well[0]][1], "donor": well[2]}
+        for well in wells
+    ]
+    tests = ("welch", "t", "anova_tukey", "two_way_sidak", "mixed", "beta_binomial")
+    statistics = StatisticsParams(tests=tests, second_factor="donor")
+    params = AggregateParams(statistics=statistics, interval="beta_binomial")
+    settings_ = AggregateSettings(params=params, cargo="ATZ")
+
+    texts = []
+    for _ in range(2):
+        step.run(
+            layout=layout,
+            plates={"P1": wells},
+            plate_map=plate_map,
+            settings=settings_,
+            record=layout.project_record("aggregate"),
+        )
+        texts.append((layout.tables / "statistics.csv").read_bytes())
+        (layout.tables / "statistics.csv").unlink()
+
+    assert texts[0] == texts[1]
+    rows = list(csv.DictReader(texts[0].decode().splitlines()))
+    assert [row["test"].split(" on ")[0] for row in rows] == [
+        *["Welch t"] * 2,
+        *["Student t"] * 2,
+        "one-way ANOVA",
+        *["Tukey HSD"] * 3,
+        *["two-way ANOVA"] * 3,
+        *["Sidak after two-way ANOVA"] * 6,
+        *["linear mixed model of cells in wells"] * 2,
+        *["beta-binomial model of well counts"] * 2,
+    ]
+    assert {row["n_condition"] for row in rows if row["reference"] and not row["level"]} == {"3"}
+    # One well at each donor: no spread to test with, and the table says so.
+    assert {(row["p_value"], row["note"].split(";")[0]) for row in rows if row["test"].startswith("two-way")} == {
+        ("", "no combination of levels has two values")
+    }
+    (condition,) = (row for row in read_csv(layout, "conditions.csv") if row["condition"] == "KO")
+    low, high = float(condition["occupancy_ci_low"]), float(condition["occupancy_ci_high"])
+    assert 0 < low < float(condition["occupancy_pooled"]) < high < 1
 
 
 def test_statistics_without_a_control_is_a_header(layout: Layout) -> None:
