@@ -50,6 +50,14 @@ CONTRACT_COLUMNS = [
     "flags",
 ]
 
+LATER_COLUMNS = [
+    "n_cells_expressing",
+    "reason",
+    "n_cells_with_occupancy",
+    "occupancy_logit_mean",
+    "occupancy_logit_sd",
+]
+
 JOINED = ("endolysosomes", "cells", "fields")
 OUTPUTS = {*(f"{name}.parquet" for name in JOINED), "wells.parquet", "wells.csv", "conditions.csv", "statistics.csv"}
 
@@ -240,8 +248,7 @@ def test_every_column_of_the_well_table(layout: Layout) -> None:
     run(layout, {"P1": WELLS}, MAP)
 
     rows = read_csv(layout, "wells.csv")
-    later = ["n_cells_expressing", "reason", "n_cells_with_occupancy", "occupancy_logit_mean", "occupancy_logit_sd"]
-    assert list(rows[0]) == [*CONTRACT_COLUMNS, *later, "siRNA"]
+    assert list(rows[0]) == [*CONTRACT_COLUMNS, *LATER_COLUMNS, "siRNA"]
     assert list(COLUMNS)[: len(CONTRACT_COLUMNS)] == CONTRACT_COLUMNS
     assert [row["well"] for row in rows] == ["A01", "A02", "B01", "B02", "B03", "C10"]
     # Logits: log(5.5/3.5), log(2.5/6.5), log(0.5/8.5), log(4.5/4.5): median -0.4777558, MAD 0.7037483.
@@ -320,7 +327,7 @@ def test_other_cargoes_and_combinations_reach_every_table(layout: Layout) -> Non
         *("n_LC3_only", "occupancy_mean_LC3_only", "occupancy_pooled_LC3_only"),
         *("n_both", "occupancy_mean_both", "occupancy_pooled_both"),
     ]
-    assert list(rows[0]) == [*CONTRACT_COLUMNS, "n_cells_expressing", "reason", *added, "siRNA"]
+    assert list(rows[0]) == [*CONTRACT_COLUMNS, *LATER_COLUMNS, *added, "siRNA"]
     assert [{name: row[name] for name in plain[0]} for row in rows] == plain
     # A01: cells of 1 + 3 and 2 + 2 (empty first), one without any, and one below the gate. LC3 in regions 2 and 4.
     assert [rows[0][name] for name in added] == ["4", "0.5", "0.5", "1", "0.125", "0.125", "3", "0.375", "0.375"]
