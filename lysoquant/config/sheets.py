@@ -78,6 +78,9 @@ _TABLE_COLUMNS: Final = frozenset(
         "b_score",
         "flags",
         "n_cells_expressing",
+        "n_cells_with_occupancy",
+        "occupancy_logit_mean",
+        "occupancy_logit_sd",
     }
 )
 _TABLE_PREFIXES: Final = ("intensity_mean_", "rim_mean_", "lumen_mean_")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lysoquant.aggregate.wells import COLUMNS
 from lysoquant.config import PlateSource, WellRow, normalise_well, read_plates, read_wells
 from lysoquant.errors import ConfigError
 from lysoquant.vocabulary import WELL_NAME
@@ -209,3 +210,9 @@ def test_a_wrong_wells_sheet_is_refused_in_one_line(tmp_path: Path, text: str, m
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{tmp_path}/wells.tsv:")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(set(COLUMNS) - {"plate", "well", "condition", "replicate", "control"}))
+def test_no_column_of_the_well_table_can_be_a_column_of_the_sheet(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"column '{name}' is one of the result tables' own"):
+        wells(tmp_path, f"plate\twell\t{name}\np1\tB3\t1\n")
