@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from lysoquant.errors import ConfigError
 from lysoquant.params import Params
 
 
@@ -87,6 +89,21 @@ class StatisticsParams(Params):
                 " second_factor to a column of wells.tsv"
             )
         return self
+
+    def require_factor(self, own_columns: Collection[str]) -> None:
+        """Refuse a second factor that is asked for and is none of the user's own columns of ``wells.tsv``.
+
+        Raises
+        ------
+        ConfigError
+            With the columns that there are.
+        """
+        known = ["plate", "replicate", *sorted(own_columns)]
+        if "two_way_sidak" in self.tests and self.second_factor not in known:
+            raise ConfigError(
+                f"aggregate.statistics.second_factor is {self.second_factor!r}, no column of wells.tsv that can be one;"
+                f" expected one of {', '.join(known)}"
+            )
 
 
 class AggregateParams(Params):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,8 +80,9 @@ def replicates(*, wells: Sequence[Row], params: StatisticsParams) -> list[Replic
     """
     named = [row for row in wells if row["condition"] != ""]
     with_factor = "two_way_sidak" in params.tests
-    if with_factor:
-        _require_factor(wells, params.second_factor)
+    params.require_factor(
+        {name for row in wells for name, value in row.items() if name not in COLUMNS and isinstance(value, str)}
+    )
     values = _values(named, params) if named else np.zeros(0)
     grouped: dict[tuple[str, ...], list[int]] = {}
     for at, row in enumerate(named):
@@ -138,14 +139,3 @@ def _values(wells: Sequence[Row], params: StatisticsParams) -> NDArray[np.float6
             " scale to fraction"
         )
     return log_odds(values, n=np.array([row["n_endolysosomes"] for row in wells], dtype=np.int64))
-
-
-def _require_factor(wells: Iterable[Row], name: str) -> None:
-    own = dict.fromkeys(
-        column for row in wells for column, value in row.items() if column not in COLUMNS and isinstance(value, str)
-    )
-    if name not in ("plate", "replicate", *own):
-        raise ConfigError(
-            f"aggregate.statistics.second_factor is {name!r}, no column of wells.tsv that can be one; expected one of"
-            f" {', '.join(('plate', 'replicate', *own))}"
-        )

@@ -64,6 +64,10 @@ class Project:
     plates: dict[str, PlateSource]
     plate_map: tuple[WellRow, ...]
 
+    def __post_init__(self) -> None:
+        own_columns = {name for row in self.plate_map for name in row.extra}
+        self.config.aggregate.statistics.require_factor(own_columns)
+
     def raw_path(self, plate: str) -> Path:
         """Where a plate's raw data lie."""
         return self.layout.project / self._source(plate).path

@@ -320,3 +320,21 @@ def test_the_configuration_is_light_to_import() -> None:
     heavy = ("numpy", "torch", "zarr", "pandas", "dask", "scipy", "skimage", "snakemake")
     code = f"import sys, lysoquant.config, lysoquant.cli.init; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+class TestSecondFactorOfTheTests:
+    def test_a_column_that_wells_tsv_lacks_is_refused_before_any_stage(self, project: Project) -> None:
+        wells = project.layout.project / "config/wells.tsv"
+        config = project.layout.project / "config/config.yaml"
+        plain = config.read_text()
+        config.write_text(plain + "aggregate:\n  statistics:\n    tests: [two_way_sidak]\n    second_factor: donor\n")
+
+        with pytest.raises(
+            ConfigError, match=r"second_factor is 'donor', no column of wells.tsv .*; expected one of plate, replicate$"
+        ):
+            load_project(project.layout.project)
+
+        wells.write_text("plate\twell\tcondition\tdonor\np1\tB3\twt\ta\n")
+        loaded = load_project(project.layout.project)
+        assert loaded.config.aggregate.statistics.tests == ("two_way_sidak",)
+        assert '"second_factor":"donor"' in loaded.settings_json("aggregate")
