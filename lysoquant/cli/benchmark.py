@@ -12,7 +12,7 @@ from lysoquant.cli.options import device_option
 
 @click.group()
 def benchmark() -> None:
-    """Compare lysoquant with other methods, and measure what planning costs."""
+    """Compare lysoquant with other methods, and measure what planning costs and what statistical tests are worth."""
 
 
 @benchmark.command()
