@@ -17,6 +17,7 @@ TAKEN: Final = frozenset(
     {
         "cells",
         "cells_expressing",
+        "cells_with_occupancy",
         "ci_high",
         "ci_low",
         "empty",
@@ -25,6 +26,8 @@ TAKEN: Final = frozenset(
         "fields",
         "fields_failed",
         "loaded",
+        "logit_mean",
+        "logit_sd",
         "mean",
         "pooled",
         "sd",
