@@ -190,7 +190,7 @@ def _mixed(trial: Trial) -> list[Row]:
                 squares=np.array([one.cell_squares for one in known]),
             )
         )
-        if len(plates) > 1 and not model.reason and not model.variance_plate:
+        if len(plates) > 1 and not model.reason and model.variance_plate == 0:
             told.append("the variance between plates is estimated as 0")
     values = trial.values(lambda one: one.cell_mean)
     checked = Checked(check(list(values.values())))

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from lysoquant.statistics.comparison import Comparison, Floats
 from lysoquant.statistics.means import by_t
@@ -55,7 +57,7 @@ class MixedModel:
         Estimated mean of each condition.
     variance_cell, variance_well, variance_plate : float
         Of cells within a well, of wells of a condition, of plates (0 where there is one plate or where it is
-        estimated as 0).
+        estimated as 0, NaN where plates can't be told from conditions).
     criterion : float
         REML criterion, ``-2 log L`` restricted, as lme4 prints it.
     reason : str
@@ -71,6 +73,8 @@ class MixedModel:
     _covariance: Floats
     _gradient: Floats
     _information: Floats
+    _linked: NDArray[np.int64]
+    """Conditions of one number share plates, or plates of theirs share conditions."""
 
     def compare(self, i: int, j: int, *, confidence: float) -> Comparison:
         """Condition `i` minus condition `j`, with Satterthwaite's degrees of freedom [1]_.
@@ -83,6 +87,8 @@ class MixedModel:
         difference = float(self.means[i] - self.means[j])
         if self.reason:
             return Comparison.undefined(self.reason, difference=difference)
+        if math.isnan(self.variance_plate) and self._linked[i] != self._linked[j]:
+            return Comparison.undefined("the conditions can't be told from their plates", difference=difference)
         variance = float(_of_contrast(self._covariance, i, j))
         gradient = _of_contrast(self._gradient, i, j)
         of_variance = float(gradient @ np.linalg.solve(self._information, gradient))
@@ -123,8 +129,10 @@ def fit(wells: Wells) -> MixedModel:
         reason = "no spread of cells within wells"
     if reason:
         return _failed(means, reason)
-    # Only plates beyond those that tell conditions apart say how plates differ.
-    with_plates = n_plates > 1
+    linked, n_linked = _links(wells)
+    # Plates that no condition links to another differ by their conditions as much as by themselves.
+    confounded = n_plates > 1 and n_linked == n_plates
+    with_plates = n_plates > 1 and not confounded
     theta, converged = _least(wells, with_plates=with_plates)
     if with_plates and _criterion(wells, theta * [1, 0]) - _criterion(wells, theta) < _AT_ZERO:
         with_plates = False
@@ -143,12 +151,13 @@ def fit(wells: Wells) -> MixedModel:
         means=found.means,
         variance_cell=cell,
         variance_well=float(variances[1]),
-        variance_plate=float(variances[2]) if with_plates else 0.0,
+        variance_plate=math.nan if confounded else float(variances[2]) if with_plates else 0.0,
         criterion=found.criterion,
         reason="",
         _covariance=cell * found.unscaled,
         _gradient=gradient,
         _information=information,
+        _linked=linked,
     )
 
 
@@ -173,7 +182,18 @@ class _Solution:
 
 def _failed(means: Floats, reason: str) -> MixedModel:
     nothing = np.zeros((0, 0))
-    return MixedModel(means, math.nan, math.nan, math.nan, math.nan, reason, nothing, nothing, nothing)
+    none = np.zeros(0, dtype=np.int64)
+    return MixedModel(means, math.nan, math.nan, math.nan, math.nan, reason, nothing, nothing, nothing, none)
+
+
+def _links(wells: Wells) -> tuple[NDArray[np.int64], int]:
+    """Number of the group of conditions and plates that are linked, by condition, and how many groups there are."""
+    plates, plate = np.unique(wells.plate, return_inverse=True)
+    n_conditions = int(wells.condition.max()) + 1
+    n_nodes = n_conditions + plates.size
+    edges = coo_array((np.ones(plate.size), (wells.condition, n_conditions + plate)), shape=(n_nodes, n_nodes))
+    n_groups, group = connected_components(edges, directed=False)
+    return np.asarray(group[:n_conditions], dtype=np.int64), int(n_groups)
 
 
 def _least(wells: Wells, *, with_plates: bool) -> tuple[Floats, bool]:

@@ -89,6 +89,20 @@ class TestMixed:
         assert compared.df == pytest.approx(3, abs=1e-3)
         assert compared.statistic == pytest.approx(difference.mean() / (difference.std(ddof=1) / 2), rel=1e-4)
 
+    def test_conditions_on_plates_of_their_own_are_compared_only_where_plates_can_be_told(self) -> None:
+        rng = np.random.default_rng(7)
+        shape = [(0, 0), (1, 0), (2, 1), (3, 1)]
+        values = [k + rng.normal(0, 0.5) + rng.normal(0, 0.3, 6) for k, _ in shape for _ in range(3)]
+        condition, plate = ([one[at] for one in shape for _ in range(3)] for at in (0, 1))
+        apart = mixed.fit(wells(values, condition=condition, plate=plate))
+        # One well of condition 0 on the other plate links both.
+        linked = mixed.fit(wells(values, condition=condition, plate=[1, *plate[1:]]))
+
+        assert math.isnan(apart.variance_plate)
+        assert apart.compare(2, 0, confidence=0.95).reason == "the conditions can't be told from their plates"
+        assert math.isfinite(apart.compare(1, 0, confidence=0.95).p_value)
+        assert math.isfinite(linked.compare(2, 0, confidence=0.95).p_value)
+
     @pytest.mark.parametrize(
         ("values", "condition", "reason"),
         [
