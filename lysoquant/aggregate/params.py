@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from lysoquant.params import Params
+from lysoquant.screening.params import ScreenParams
 
 
 class ExpressionParams(Params):
@@ -66,6 +67,8 @@ class AggregateParams(Params):
     combinations: dict[str, str] = {}  # noqa: RUF012 (pydantic copies it)
     """Boolean combinations of cargoes by name, such as {both: SEC62 and LC3, only_LC3: LC3 and not SEC62}, counted as
     the loaded endolysosomes are."""
+    screen: ScreenParams = ScreenParams()
+    """Plates as one screen: quality of plates, hits and dose-response curves."""
 
 
 class AggregateSettings(Params):

@@ -78,6 +78,8 @@ _TABLE_COLUMNS: Final = frozenset(
         "b_score",
         "flags",
         "n_cells_expressing",
+        "normalised",
+        "excluded",
     }
 )
 _TABLE_PREFIXES: Final = ("intensity_mean_", "rim_mean_", "lumen_mean_")

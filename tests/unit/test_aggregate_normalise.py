@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from lysoquant.aggregate.normalise import b_score, empirical_logit, robust_z
 
 pytestmark = pytest.mark.filterwarnings("error")
