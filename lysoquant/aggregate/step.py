@@ -19,13 +19,14 @@ from lysoquant.aggregate.plate import Plate
 from lysoquant.aggregate.plate_map import PlateMap, read_plate_map
 from lysoquant.aggregate.shares import share_columns, shares_of, with_shares
 from lysoquant.aggregate.wells import COLUMNS, Row
-from lysoquant.errors import StageError
+from lysoquant.errors import ConfigError, StageError
 from lysoquant.io.tables import parquet_writer, write_data_set
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.record import Json, digest_file, digest_json, require_wells, run_project, write_text_atomic
 from lysoquant.screening.doses import DOSE_COLUMNS
 from lysoquant.screening.hits import HIT_COLUMNS
+from lysoquant.screening.params import ScreenParams
 from lysoquant.screening.plates import PLATE_COLUMNS
 from lysoquant.screening.screen import screen
 from lysoquant.screening.wells import read_dose
@@ -147,7 +148,13 @@ def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: Pl
 
 
 def _check_doses(plate_map: PlateMap, dose_column: str) -> None:
-    """Refuse a dose that is no number before any well is read."""
+    """Refuse a dose that is no number, and a column of doses that is none of the plate map's, before any well is read."""
+    known = plate_map.extra_columns
+    if dose_column not in (*known, "", ScreenParams().dose_column):
+        raise ConfigError(
+            f"aggregate.screen.dose_column is {dose_column!r}; expected one of your own columns of wells.tsv"
+            f" ({', '.join(known) or 'there are none'}), or '' for no doses"
+        )
     for (plate, well), row in plate_map.rows.items():
         read_dose(row.extra.get(dose_column, ""), plate=plate, well=well, dose_column=dose_column)
 

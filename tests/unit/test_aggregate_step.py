@@ -487,6 +487,16 @@ def test_a_dose_that_is_no_number_is_told_before_any_well_is_read(
     assert read == []
 
 
+@pytest.mark.parametrize("column", ["concentration", "n_cells", "plate"])
+def test_a_dose_column_that_is_not_of_the_plate_map_is_told(layout: Layout, column: str) -> None:
+    plates, rows = screened(layout)
+    chosen = settings()
+    params = chosen.params.model_copy(update={"screen": ScreenParams(dose_column=column)})
+    expected = f"aggregate.screen.dose_column is '{column}'; expected one of your own columns of wells.tsv \\(dose\\)"
+    with pytest.raises(ConfigError, match=expected):
+        run(layout, plates, rows, chosen.model_copy(update={"params": params}))
+
+
 def test_parquet_and_csv_of_wells_are_one_table(layout: Layout) -> None:
     small_plate(layout)
     run(layout, {"P1": WELLS}, MAP)
