@@ -148,7 +148,7 @@ def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: Pl
 
 
 def _check_doses(plate_map: PlateMap, dose_column: str) -> None:
-    """Refuse a dose that is no number, and a column of doses that is none of the plate map's, before any well is read."""
+    """Refuse, before any well is read, a dose that is no number and a column of doses that the plate map lacks."""
     known = plate_map.extra_columns
     if dose_column not in (*known, "", ScreenParams().dose_column):
         raise ConfigError(

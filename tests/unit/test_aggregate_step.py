@@ -321,7 +321,7 @@ def test_other_cargoes_and_combinations_reach_every_table(layout: Layout) -> Non
         *("n_LC3_only", "occupancy_mean_LC3_only", "occupancy_pooled_LC3_only"),
         *("n_both", "occupancy_mean_both", "occupancy_pooled_both"),
     ]
-    assert list(rows[0]) == [*CONTRACT_COLUMNS, "n_cells_expressing", "reason", *added, "siRNA"]
+    assert list(rows[0]) == [*COLUMNS, *added, "siRNA"]
     assert [{name: row[name] for name in plain[0]} for row in rows] == plain
     # A01: cells of 1 + 3 and 2 + 2 (empty first), one without any, and one below the gate. LC3 in regions 2 and 4.
     assert [rows[0][name] for name in added] == ["4", "0.5", "0.5", "1", "0.125", "0.125", "3", "0.375", "0.375"]
