@@ -254,6 +254,47 @@ def test_p_values_of_inactive_conditions_are_uniform() -> None:
         assert below[1] == pytest.approx(0.01, abs=0.009)
 
 
+def inactive_plates(
+    random: np.random.Generator, *, conditions: int, wells: int, negatives: int, plates: int
+) -> list[Row]:
+    """Plates, apart by 0.4 logits, of conditions that do nothing beside a few negative controls."""
+    rows = []
+    for plate in range(plates):
+        names = ["DMSO"] * negatives + [f"c{number}" for number in range(conditions) for _ in range(wells)]
+        logits = random.normal(0, 0.4) + random.normal(0, 0.25, len(names))
+        rows += [
+            well(
+                f"{'ABCD'[i // 12]}{i % 12 + 1:02}", logits[i], name, "negative" if name == "DMSO" else "", f"P{plate}"
+            )
+            for i, name in enumerate(names)
+        ]
+    return rows
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        {"conditions": 4, "wells": 3, "negatives": 3, "plates": 1},
+        {"conditions": 20, "wells": 1, "negatives": 6, "plates": 3},
+        {"conditions": 6, "wells": 3, "negatives": 4, "plates": 2},
+    ],
+    ids=str,
+)
+def test_few_conditions_beside_few_controls_are_rarely_taken_for_hits(design: dict[str, int]) -> None:
+    """Plates of a usual experiment, with the default settings, 200 times."""
+    random = np.random.default_rng(0)
+    p_values: list[float] = []
+    with_a_hit = 0
+    for _ in range(200):
+        hits = found(inactive_plates(random, **design), min_effect=0.0).hits
+        p_values += [row["p_value"] for row in hits if "negative_control" not in row["flags"]]
+        with_a_hit += any(row["is_hit"] for row in hits)
+    assert len(p_values) == 200 * design["conditions"]
+    # Wells of a plate share its controls: 200 draws of 0.05 have a standard error of 0.015.
+    assert np.mean(np.array(p_values) < 0.05) < 0.08
+    assert with_a_hit < 200 * 0.05 + 4 * math.sqrt(200 * 0.05 * 0.95)
+
+
 def test_intervals_of_effects_cover_the_truth_as_often_as_they_say() -> None:
     covered = []
     for seed in range(4):
