@@ -100,6 +100,7 @@ def test_a_curve_of_wells_is_a_row() -> None:
     rows.append(dosed(20, "1", 0.9, n_empty=0, n_loaded=1, flags="few_endolysosomes"))
     rows.append(dosed(21, "", 0.9))
     rows += [dosed(22, "0", 0.2, "vehicle", control="negative"), dosed(23, "", 0.9, "other")]
+    rows.append(dosed(1, "0", 0.9, "vehicle", control="negative", plate="P2"))
 
     (row,) = curves(rows)
 

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import norm, t
 
 from lysoquant.benchmark.screening import NEGATIVE, POSITIVE, Design, simulate
 from lysoquant.screening.hits import HIT_COLUMNS
+from lysoquant.screening.moderated import fit_prior
 from lysoquant.screening.params import ScreenParams
 from lysoquant.screening.plates import PLATE_COLUMNS
 from lysoquant.screening.screen import Screen, screen
@@ -141,6 +143,13 @@ def test_bulk_normalisation_takes_the_plate_out(normalise: str) -> None:
     samples = [i for i, row in enumerate(rows) if not row["control"] and math.isfinite(values[i])]
     for plate in ("plate1", "plate2"):
         assert np.median([values[i] for i in samples if place[i][0] == plate]) == pytest.approx(0, abs=0.15)
+    inactive, _ = simulate(Design(replicates=2, share_active=0.0), seed=1)
+    flat = found(inactive, normalise=normalise).wells
+    kept = [
+        own["normalised"] for row, own in zip(inactive, flat, strict=True) if not (row["control"] or own["excluded"])
+    ]
+    # By the MAD of what the polish leaves it would be 1.1 and more.
+    assert np.std(kept) == pytest.approx(1, abs=0.06)
     top, middle = (np.median([values[i] for i in samples if place[i][1] in lines]) for lines in ("A", "GHIJ"))
     assert (abs(top - middle) < 0.3) == (normalise == "b_score")
 
@@ -194,8 +203,6 @@ def test_a_hit_list_by_hand() -> None:
 
 def test_the_p_value_is_that_of_the_formula() -> None:
     """Three conditions with one pooled variance: t over the wells' mean and the median of the controls."""
-    from scipy.stats import t
-
     rows = [*CONTROLS, well("C01", -0.5, "x"), well("C02", -0.7, "x")]
     row = by(found(rows).hits, "condition")["x"]
     z = np.array([0.5, 0.3]) / math.sqrt(0.025)
@@ -204,6 +211,75 @@ def test_the_p_value_is_that_of_the_formula() -> None:
     own, centre = pooled / 2, math.pi / 2 / 5
     df = (own + centre) ** 2 / (own**2 / 5 + centre**2 / 4)
     assert row["p_value"] == pytest.approx(2 * t.sf(z.mean() / math.sqrt(own + centre), df), rel=0.02)
+
+
+def test_plates_share_the_error_of_their_reference_only_with_themselves() -> None:
+    """A condition on two plates: each plate's median of five controls counts half."""
+    second = [dict(row) | {"plate": "P2"} for row in CONTROLS]
+    rows = [*CONTROLS, *second, *(well("C01", x, "x", plate=plate) for plate, x in (("P1", -0.5), ("P2", -0.7)))]
+    row = by(found(rows).hits, "condition")["x"]
+    z = np.array([0.5, 0.3]) / math.sqrt(0.025)
+    # Negative controls: ten wells around their common mean; x: one degree of freedom.
+    pooled = (9 * (8 / 9) + z.var(ddof=1)) / 10
+    own, centre = pooled / 2, 2 * 0.5**2 * math.pi / 2 / 5
+    df = (own + centre) ** 2 / (own**2 / 10 + centre**2 / 8)
+    assert row["p_value"] == pytest.approx(2 * t.sf(z.mean() / math.sqrt(own + centre), df), rel=0.02)
+
+
+def test_without_plates_of_their_own_the_negative_controls_of_all_are_the_reference() -> None:
+    rows = [*CONTROLS, *(dict(row) | {"plate": "P2"} for row in CONTROLS), well("C01", 0.5, "x")]
+    hits = by(found(rows, normalise="none").hits, "condition")
+    assert hits["x"]["is_hit"]
+    assert all(math.isnan(hits["DMSO"][name]) for name in ("p_value", "effect_ci_low", "effect_ci_high"))
+    bulk = found([*rows, *(well(f"D{i:02}", -1 + i / 50) for i in range(1, 17))], normalise="robust_z")
+    assert 0 <= by(bulk.hits, "condition")["DMSO"]["p_value"] <= 1
+
+
+def spread_out_screen(wells_each: int) -> list[Row]:
+    """64 inactive conditions whose wells scatter differently, on one plate, beside six controls that scatter widely."""
+    random = np.random.default_rng(8)
+    names = [f"c{number}" for number in range(64) for _ in range(wells_each)]
+    spreads = np.repeat(np.exp(random.normal(0, 0.7, 64)), wells_each) * 0.2
+    rows = [
+        well(f"{'ABCDEFGHIJKLMNOP'[i // 24]}{i % 24 + 1:02}", random.normal(0, spreads[i]), name)
+        for i, name in enumerate(names)
+    ]
+    return [*rows, *(well(f"P{i:02}", d, "DMSO", "negative") for i, d in enumerate([-3, -2, -1, 1, 2, 3], start=1))]
+
+
+def test_p_values_by_the_bulk_are_those_of_the_formula() -> None:
+    result = found(spread_out_screen(3), normalise="robust_z")
+    z = np.array([row["normalised"] for row in result.wells])[:-6].reshape(64, 3)
+    controls = np.array([row["normalised"] for row in result.wells])[-6:]
+    variances = np.append(z.var(axis=1, ddof=1), controls.var(ddof=1))
+    prior = fit_prior(variances=variances, dfs=np.append(np.full(64, 2.0), 5.0))
+    assert prior.df < 20
+    moderate = (prior.df * prior.variance + 2 * variances[:-1]) / (prior.df + 2)
+    statistic = z.mean(axis=1) / np.sqrt(moderate / 3)
+    scores = np.sign(statistic) * norm.isf(t.sf(np.abs(statistic), prior.df + 2))
+    spread = np.quantile(np.abs(scores - np.median(scores)), 0.8) / norm.ppf(0.9)
+    expected = 2 * norm.sf(np.abs(scores - np.median(scores)) / spread)
+    hits = by(result.hits, "condition")
+    assert [hits[f"c{number}"]["p_value"] for number in range(64)] == pytest.approx(expected, rel=1e-6)
+    assert hits["c0"]["reason"].startswith("moderated t of 3 wells against the bulk: ")
+
+
+def test_a_single_well_is_held_against_the_spread_of_its_plate() -> None:
+    rows = [*spread_out_screen(3), well("O01", 0.4, "single")]
+    row = by(found(rows, normalise="robust_z", null_distribution="theory").hits, "condition")["single"]
+    n = 64 * 3 + 6 + 1
+    assert row["reason"].startswith("t of 1 well: ")
+    error = math.sqrt(1 + math.pi / 2 / n)
+    assert row["p_value"] == pytest.approx(2 * t.sf(row["score"] / error, n - 1), rel=1e-3)
+
+
+def test_an_interval_is_never_narrower_for_a_tight_bulk() -> None:
+    rows = spread_out_screen(1)
+    theory, bulk = (by(found(rows, null_distribution=null).hits, "condition") for null in ("theory", "bulk"))
+    # The controls scatter ten times as widely as the conditions: by theory nothing is known of a single well.
+    assert bulk["c0"]["p_value"] != theory["c0"]["p_value"]
+    for name in ("effect_ci_low", "effect_ci_high"):
+        assert bulk["c0"][name] == pytest.approx(theory["c0"][name], rel=1e-9)
 
 
 def test_the_rule_of_a_hit_is_set() -> None:
