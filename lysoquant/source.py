@@ -27,7 +27,7 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {
         "units.py",
     ),
     "measure": ("measure", "illumination/flat_field.py", "io/field_tables.py", "io/flat_fields.py", "io/tables.py"),
-    "aggregate": ("aggregate", "statistics", "io/tables.py"),
+    "aggregate": ("aggregate", "screening", "statistics", "io/tables.py"),
     "report": ("report",),
 }
 

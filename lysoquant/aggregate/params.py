@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from lysoquant.errors import ConfigError
 from lysoquant.params import Params
+from lysoquant.screening.params import ScreenParams
 
 
 class ExpressionParams(Params):
@@ -130,6 +131,8 @@ class AggregateParams(Params):
     the loaded endolysosomes are."""
     statistics: StatisticsParams = StatisticsParams()
     """Tests between conditions; wells, never cells, are the replicates."""
+    screen: ScreenParams = ScreenParams()
+    """Plates as one screen: quality of plates, hits and dose-response curves."""
 
 
 class AggregateSettings(Params):

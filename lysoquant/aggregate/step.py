@@ -21,11 +21,17 @@ from lysoquant.aggregate.shares import share_columns, shares_of, with_shares
 from lysoquant.aggregate.statistics import statistics_rows
 from lysoquant.aggregate.trial import STATISTICS_COLUMNS
 from lysoquant.aggregate.wells import COLUMNS, Row
-from lysoquant.errors import StageError
+from lysoquant.errors import ConfigError, StageError
 from lysoquant.io.tables import parquet_writer, write_data_set
 from lysoquant.layout import Layout
 from lysoquant.progress import Progress
 from lysoquant.record import Json, digest_file, digest_json, require_wells, run_project, write_text_atomic
+from lysoquant.screening.doses import DOSE_COLUMNS
+from lysoquant.screening.hits import HIT_COLUMNS
+from lysoquant.screening.params import ScreenParams
+from lysoquant.screening.plates import PLATE_COLUMNS
+from lysoquant.screening.screen import screen
+from lysoquant.screening.wells import read_dose
 from lysoquant.source import source_digest
 from lysoquant.vocabulary import well_order
 from lysoquant.workers.params import DaskSettings
@@ -33,7 +39,15 @@ from lysoquant.workers.pool import workers
 
 _STAGE: Final = "aggregate"
 
-_SMALL: Final = ("wells.parquet", "wells.csv", "conditions.csv", "statistics.csv")
+_SMALL: Final = (
+    "wells.parquet",
+    "wells.csv",
+    "conditions.csv",
+    "statistics.csv",
+    "plates.csv",
+    "hits.csv",
+    "dose_response.csv",
+)
 """Tables of one file; those of :data:`SORT_KEYS` are folders of a file a plate."""
 
 _ARROW_TYPES: Final = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -49,7 +63,7 @@ def run(
     cores: int = 1,
     dask: DaskSettings = DaskSettings(),  # noqa: B008 (frozen)
 ) -> Json:
-    """Join all wells' part tables and compute wells, conditions and statistics.
+    """Join all wells' part tables and compute wells, conditions, statistics, plates, hits and dose-response curves.
 
     Returns at once when neither the wells' content, the plate map, the settings nor the code changed. Of several plates
     only those that changed are read again.
@@ -80,7 +94,7 @@ def run(
     Raises
     ------
     ConfigError
-        If the plate map is impossible.
+        If the plate map is impossible or a dose is no number.
     InputError
         If the expression gate needs a channel that a plate lacks.
     StageError
@@ -90,6 +104,7 @@ def run(
     if not any(wells.values()):
         raise StageError("aggregate: no plate has a measured well; add a plate to plates.tsv and run measure first")
     mapped = read_plate_map(rows=plate_map, plates=wells, reserved={**COLUMNS, **share_columns(shares_of(settings))})
+    _check_doses(mapped, settings.params.screen.dose_column)
     inputs = _inputs(layout=layout, wells=wells, plate_map=mapped)
     parameters = settings.model_dump(mode="json")
 
@@ -102,7 +117,11 @@ def run(
                 measured=inputs["measure"][plate],
                 plate_map=mapped,
                 settings=settings,
-                common={"parameters": parameters, "code": source_digest(_STAGE)},
+                # What screen and tests are told changes no row of a plate but its place in the screen, which is found anew.
+                common={
+                    "parameters": settings.model_dump(mode="json", exclude={"params": {"screen", "statistics"}}),
+                    "code": source_digest(_STAGE),
+                },
             )
             for plate, names in wells.items()
         ]
@@ -130,6 +149,18 @@ def _inputs(*, layout: Layout, wells: Mapping[str, Sequence[str]], plate_map: Pl
     return {"measure": measured, "plate_map": plate_map.digest}
 
 
+def _check_doses(plate_map: PlateMap, dose_column: str) -> None:
+    """Refuse, before any well is read, a dose that is no number and a column of doses that the plate map lacks."""
+    known = plate_map.extra_columns
+    if dose_column not in (*known, "", ScreenParams().dose_column):
+        raise ConfigError(
+            f"aggregate.screen.dose_column is {dose_column!r}; expected one of your own columns of wells.tsv"
+            f" ({', '.join(known) or 'there are none'}), or '' for no doses"
+        )
+    for (plate, well), row in plate_map.rows.items():
+        read_dose(row.extra.get(dose_column, ""), plate=plate, well=well, dose_column=dose_column)
+
+
 def _write_tables(
     layout: Layout,
     plates: Sequence[Plate],
@@ -152,15 +183,23 @@ def _write_tables(
             layout.relative(folder / file): record["digests"][name] for file, record in zip(files, records, strict=True)
         }
     rows: list[Row] = [row for record in records for row in record["rows"]]
+    confidence = settings.params.confidence
+    found = screen(rows, settings.params.screen, confidence=confidence)
+    rows = [row | own for row, own in zip(rows, found.wells, strict=True)]
     shares = shares_of(settings)
     of_shares = share_columns(shares)
     _write_well_table(layout.tables, rows, {**COLUMNS, **of_shares, **dict.fromkeys(plate_map.extra_columns, str)})
-    confidence = settings.params.confidence
     of_conditions = condition_rows(wells=rows, confidence=confidence, interval=settings.params.interval)
     conditions = with_shares(of_conditions, rows, shares)
     statistics = statistics_rows(wells=rows, params=settings.params.statistics, confidence=confidence)
     write_text_atomic(layout.tables / "conditions.csv", csv_text(conditions, columns=[*CONDITION_COLUMNS, *of_shares]))
     write_text_atomic(layout.tables / "statistics.csv", csv_text(statistics, columns=STATISTICS_COLUMNS))
+    for name, table, columns in (
+        ("plates.csv", found.plates, PLATE_COLUMNS),
+        ("hits.csv", found.hits, HIT_COLUMNS),
+        ("dose_response.csv", found.dose_response, DOSE_COLUMNS),
+    ):
+        write_text_atomic(layout.tables / name, csv_text(table, columns=columns))
     outputs |= {layout.relative(layout.tables / name): digest_file(layout.tables / name) for name in _SMALL}
     lengths = {name: sum(record["lengths"][name] for record in records) for name in SORT_KEYS}
     gates = {plate.name: record["expression"] for plate, record in zip(plates, records, strict=True)}

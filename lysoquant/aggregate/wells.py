@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from lysoquant.aggregate.normalise import b_score, empirical_logit, robust_z
 from lysoquant.aggregate.occupancy import bootstrap_seed, well_occupancy
 from lysoquant.aggregate.params import AggregateParams
 from lysoquant.aggregate.plate_map import MapRow
 from lysoquant.aggregate.shares import Share
+from lysoquant.screening.scores import b_score, empirical_logit, robust_z
 from lysoquant.vocabulary import FAILED, FLAGGED, row_index, split_well
 
 Row = dict[str, str | int | float]
@@ -47,6 +47,8 @@ COLUMNS: Final[Mapping[str, type]] = {
     "n_cells_with_occupancy": int,
     "occupancy_logit_mean": float,
     "occupancy_logit_sd": float,
+    "normalised": float,
+    "excluded": str,
 }
 """Columns of the well table by type: the contract's first, then our own; the user's own follow."""
 
@@ -100,7 +102,7 @@ def well_row(
     params: AggregateParams,
     shares: Sequence[Share] = (),
 ) -> Row:
-    """Row of one well, its scores against the plate still NaN.
+    """Row of one well, its scores against the plate still NaN, and its part in the screen not told yet.
 
     Parameters
     ----------
@@ -160,6 +162,8 @@ def well_row(
         "n_cells_with_occupancy": occupancy.n_cells,
         "occupancy_logit_mean": occupancy.logit_mean,
         "occupancy_logit_sd": occupancy.logit_sd,
+        "normalised": math.nan,
+        "excluded": "",
     }
     found["flags"] = _flags(found, parts=parts, mapped=mapped is not None, params=params)
     row_of_shares: Row = {}

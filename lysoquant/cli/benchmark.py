@@ -154,6 +154,40 @@ def statistics(runs: int, wells: str, cells: int, seed: int) -> None:
 
 @benchmark.command()
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the table.")
+@click.option(
+    "--screens", type=click.IntRange(2), default=50, show_default=True, help="Simulated screens of each kind."
+)
+@click.option("--replicates", type=click.IntRange(1, 16), multiple=True, default=(1, 2, 3), show_default=True)
+@click.option(
+    "--effects",
+    type=click.FloatRange(0, min_open=True),
+    multiple=True,
+    default=(0.5, 1.0),
+    show_default=True,
+    help="Log odds by which active conditions differ.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the screens.")
+def screen(output: Path, screens: int, replicates: tuple[int, ...], effects: tuple[float, ...], seed: int) -> None:
+    """Power and false discoveries of the hit list on simulated screens with planted hits and plate effects."""
+    from lysoquant.benchmark.screening import PLATE_EFFECTS, outcomes, write_outcomes
+    from lysoquant.progress import Progress
+
+    with Progress("screens", total=len(PLATE_EFFECTS) * len(replicates) * len(effects)) as progress:
+        found = list(
+            outcomes(
+                replicates=replicates,
+                effects=effects,
+                screens=screens,
+                seed=seed,
+                on_kind=lambda done: progress.advance(note=done),
+            )
+        )
+    for path in write_outcomes(found, output):
+        click.echo(f"{path.suffix[1:]}: {path}")
+
+
+@benchmark.command()
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the table.")
 @click.option("--plates", type=click.IntRange(1), default=10, show_default=True, help="Of the second dry run.")
 @click.option("--wells", type=click.IntRange(1, 384), default=384, show_default=True, help="Of a plate.")
 @click.option("--fields", type=click.IntRange(1), default=9, show_default=True, help="Of a well.")

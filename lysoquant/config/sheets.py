@@ -81,6 +81,8 @@ _TABLE_COLUMNS: Final = frozenset(
         "n_cells_with_occupancy",
         "occupancy_logit_mean",
         "occupancy_logit_sd",
+        "normalised",
+        "excluded",
     }
 )
 _TABLE_PREFIXES: Final = ("intensity_mean_", "rim_mean_", "lumen_mean_")

@@ -34,7 +34,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_ground_floor_settings_and_configuration_are_light() -> None:
     params = [f"lysoquant.{path.parent.name}.params" for path in PACKAGE.glob("*/params.py")]
-    assert {name.split(".")[1] for name in params} == {*STAGES, "workers", "illumination"}
+    assert {name.split(".")[1] for name in params} == {*STAGES, "workers", "illumination", "screening"}
     names = [*(f"lysoquant.{name}" for name in GROUND_FLOOR), *params, "lysoquant.config", "lysoquant.cli.main"]
     assert loaded_by("\n".join(f"import {name}" for name in names)) == set()
 

@@ -21,6 +21,7 @@ from lysoquant.aggregate.wells import COLUMNS
 from lysoquant.errors import ConfigError, InputError, StageError
 from lysoquant.layout import Layout
 from lysoquant.record import digest_file, read_json, write_json
+from lysoquant.screening.params import ScreenParams
 from lysoquant.workers.params import DaskSettings
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -56,10 +57,15 @@ LATER_COLUMNS = [
     "n_cells_with_occupancy",
     "occupancy_logit_mean",
     "occupancy_logit_sd",
+    "normalised",
+    "excluded",
 ]
 
 JOINED = ("endolysosomes", "cells", "fields")
-OUTPUTS = {*(f"{name}.parquet" for name in JOINED), "wells.parquet", "wells.csv", "conditions.csv", "statistics.csv"}
+OUTPUTS = {
+    *(f"{name}.parquet" for name in JOINED),
+    *("wells.parquet", "wells.csv", "conditions.csv", "statistics.csv", "plates.csv", "hits.csv", "dose_response.csv"),
+}
 
 Cell = tuple[int, int, float, int, int]
 """field, cell, mean cargo, n_empty, n_loaded"""
@@ -282,6 +288,8 @@ def test_every_column_of_the_well_table(layout: Layout) -> None:
         "n_cells_with_occupancy": "2",
         "occupancy_logit_mean": f"{math.log(3.5 / 1.5) / 2:.10g}",
         "occupancy_logit_sd": f"{math.log(3.5 / 1.5) / math.sqrt(2):.10g}",
+        "normalised": "",
+        "excluded": "1 negative control wells to compare with, 3 needed",
         "siRNA": "none",
     }
     logits = sorted(math.log(ratio) for ratio in (5.5 / 3.5, 2.5 / 6.5, 0.5 / 8.5, 1.0))
@@ -470,6 +478,88 @@ def test_statistics_without_a_control_is_a_header(layout: Layout) -> None:
     text = (layout.tables / "statistics.csv").read_text()
     assert text.startswith("condition,reference,test,")
     assert text.count("\n") == 1
+
+
+def screened(layout: Layout) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
+    """Two plates of a row each: four negative controls, a positive one, and a drug in five doses."""
+    rows = []
+    for plate, shift in (("P1", 0), ("P2", 2)):
+        for number in range(1, 11):
+            n_loaded = (3, 5, 4, 6)[number - 1] if number < 5 else 30 if number == 5 else (4, 5, 17, 33, 36)[number - 6]
+            write_well(
+                layout,
+                plate,
+                f"A{number:02}",
+                cells=[(0, cell, 1.0, 40 - n_loaded, n_loaded + shift) for cell in (1, 2)],
+            )
+            control, dose = (
+                ("negative", "0") if number < 5 else ("positive", "") if number == 5 else ("", f"{10**number}")
+            )
+            condition = {"negative": "DMSO", "positive": "torin", "": "drug"}[control]
+            rows.append(mapped(f"A{number:02}", condition, control, dose=dose) | {"plate": plate})
+    return {"P1": [row["well"] for row in rows[:10]], "P2": [row["well"] for row in rows[10:]]}, rows
+
+
+def test_plates_hits_and_curves_of_a_screen(layout: Layout) -> None:
+    plates, rows = screened(layout)
+    found = run(layout, plates, rows, settings())
+
+    first, second = read_csv(layout, "plates.csv")
+    assert (first["plate"], second["plate"], first["n_wells"], first["n_negative"]) == ("P1", "P2", "10", "4")
+    hits = {(row["condition"], row["dose"]): row for row in read_csv(layout, "hits.csv")}
+    assert list(hits) == [
+        ("DMSO", "0"),
+        *(("drug", f"{dose}") for dose in ("1000000", "10000000", "100000000", "1000000000", "1e+10")),
+        ("torin", ""),
+    ]
+    assert hits["drug", "1e+10"]["wells"] == "P1:A10 P2:A10"
+    assert [row["is_hit"] for row in hits.values()] == ["False"] * 3 + ["True"] * 3 + ["False"]
+    assert float(hits["drug", "1e+10"]["p_adjusted"]) < 1e-4
+    (curve,) = read_csv(layout, "dose_response.csv")
+    assert (curve["condition"], curve["n_wells"], curve["n_doses"], curve["flags"]) == ("drug", "18", "5", "")
+    assert 3e7 < float(curve["ec50"]) < 3e8
+    wells = read_csv(layout, "wells.csv")
+    assert list(wells[0])[-3:] == ["normalised", "excluded", "dose"]
+    assert {row["excluded"] for row in wells} == {""}
+    assert [float(row["normalised"]) for row in wells[:4]] == pytest.approx([-1.3, 0.4, -0.4, 1.2], abs=0.3)
+    assert found["outputs"]["tables/hits.csv"] == digest_file(layout.tables / "hits.csv")
+
+
+def test_what_screen_and_tests_are_told_reads_no_well_again(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    plates, rows = screened(layout)
+    run(layout, plates, rows, settings())
+    before = digests(layout)
+    read = watch_wells(monkeypatch)
+    chosen = settings()
+    stricter = chosen.params.model_copy(
+        update={"screen": ScreenParams(min_effect=0.99), "statistics": StatisticsParams(tests=())}
+    )
+    run(layout, plates, rows, chosen.model_copy(update={"params": stricter}))
+
+    assert read == []
+    changed = {path for path, digest in digests(layout).items() if before[path] != digest}
+    assert changed == {"tables/hits.csv", "tables/statistics.csv"}
+    assert {row["is_hit"] for row in read_csv(layout, "hits.csv")} == {"False"}
+
+
+def test_a_dose_that_is_no_number_is_told_before_any_well_is_read(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plates, rows = screened(layout)
+    read = watch_wells(monkeypatch)
+    with pytest.raises(ConfigError, match="plate map: well A10 of plate P2 has dose '10 uM'; expected a number from 0"):
+        run(layout, plates, [*rows[:-1], rows[-1] | {"dose": "10 uM"}], settings())
+    assert read == []
+
+
+@pytest.mark.parametrize("column", ["concentration", "n_cells", "plate"])
+def test_a_dose_column_that_is_not_of_the_plate_map_is_told(layout: Layout, column: str) -> None:
+    plates, rows = screened(layout)
+    chosen = settings()
+    params = chosen.params.model_copy(update={"screen": ScreenParams(dose_column=column)})
+    expected = f"aggregate.screen.dose_column is '{column}'; expected one of your own columns of wells.tsv \\(dose\\)"
+    with pytest.raises(ConfigError, match=expected):
+        run(layout, plates, rows, chosen.model_copy(update={"params": params}))
 
 
 def test_parquet_and_csv_of_wells_are_one_table(layout: Layout) -> None:

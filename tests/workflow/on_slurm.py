@@ -16,7 +16,7 @@ from tiny_project import ROOT
 SLOW = pytest.mark.skipif(
     os.environ.get("LYSOQUANT_SLOW") != "1", reason="minutes of waiting: `make reliability` does it"
 )
-TABLES = ("wells.csv", "conditions.csv", "statistics.csv")
+TABLES = ("wells.csv", "conditions.csv", "statistics.csv", "plates.csv", "hits.csv", "dose_response.csv")
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
 
 

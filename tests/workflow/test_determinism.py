@@ -15,7 +15,7 @@ from lysoquant.simulate.writers import ImageXpress
 from lysoquant.vocabulary import STAGES
 
 PLATES = {"P": ("B02", "B03", "B04"), "Q": ("C02", "C05")}
-TABLES = 3 * len(PLATES) + 4
+TABLES = 3 * len(PLATES) + 7
 
 
 @dataclass(frozen=True)

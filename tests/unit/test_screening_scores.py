@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lysoquant.aggregate.normalise import b_score, empirical_logit, robust_z
+from lysoquant.screening.scores import b_score, empirical_logit, robust_z
 
 pytestmark = pytest.mark.filterwarnings("error")
 

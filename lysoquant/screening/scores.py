@@ -1,7 +1,8 @@
-"""A well's occupancy against its plate: robust z and B score."""
+"""A well's occupancy against its plate: robust z and B score, on the log odds of loaded against empty."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 
 MAD_TO_SD: Final = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+
+_OUTER: Final = 1.2815515655446004
+"""80 % quantile of the absolute value of a standard normal variable."""
 
 _NO_SPREAD: Final = 1e-9
 """A median absolute deviation (in logits) below this is rounding, not spread."""
@@ -99,28 +103,102 @@ def b_score(*, values: NDArray[np.float64], rows: NDArray[np.int64], columns: ND
         return scores
     grid = np.full((row_names.size, column_names.size), np.nan)
     grid[row, column] = values[known]
-    scores[known] = _over_mad(_median_polish(grid)[row, column])
+    scores[known] = _over_mad(_median_polish(grid).residuals[row, column])
     return scores
 
 
-def _median_polish(grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Residuals of Tukey's median polish, rows first; NaN cells stay NaN and every row and column has a value."""
+def plate_surface(
+    *, values: NDArray[np.float64], rows: NDArray[np.int64], columns: NDArray[np.int64], fit: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """What each well's row and column let expect, from a median polish of some of the plate's wells.
+
+    Parameters
+    ----------
+    values, rows, columns : ndarray, shape (n_wells,)
+        As in :func:`b_score`.
+    fit : ndarray of bool, shape (n_wells,)
+        Wells that the row and column effects are taken from; each has a finite value.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_wells,)
+        Also of the wells that are not in `fit`; a row or column without any of its wells in `fit` is taken for the
+        median one. All NaN with fewer than two rows, two columns or six wells in `fit`.
+    """
+    row_names, row = np.unique(rows[fit], return_inverse=True)
+    column_names, column = np.unique(columns[fit], return_inverse=True)
+    if fit.sum() < 6 or row_names.size < 2 or column_names.size < 2:
+        return np.full(values.shape, np.nan)
+    grid = np.full((row_names.size, column_names.size), np.nan)
+    grid[row, column] = values[fit]
+    polished = _median_polish(grid)
+    of_row = dict(zip(row_names.tolist(), polished.rows.tolist(), strict=True))
+    of_column = dict(zip(column_names.tolist(), polished.columns.tolist(), strict=True))
+    other_row, other_column = float(np.median(polished.rows)), float(np.median(polished.columns))
+    return np.array(
+        [
+            of_row.get(r, other_row) + of_column.get(c, other_column)
+            for r, c in zip(rows.tolist(), columns.tolist(), strict=True)
+        ]
+    )
+
+
+def robust_sd(values: NDArray[np.float64]) -> float:
+    """1.4826 times the median absolute deviation of finite values; NaN without values or without spread."""
+    if not values.size:
+        return float("nan")
+    mad = float(np.median(np.abs(values - np.median(values))))
+    return MAD_TO_SD * mad if mad > _NO_SPREAD else float("nan")
+
+
+def outer_sd(values: NDArray[np.float64]) -> float:
+    """Standard deviation of inactive wells after a median polish, robust against active ones.
+
+    The polish fits the middle of each row and column, so that many residuals are nearly 0 and their MAD is too small:
+    for normal values 0.87 of their standard deviation before the polish on 384 wells and 0.73 on 96, where the
+    residuals' own is 0.97 and 0.93. Their 80 % quantile, which is not from the middle, gives 0.97 and 0.91.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_wells,)
+        Finite values.
+
+    Returns
+    -------
+    float
+        80 % quantile of the distance from the median, over that of a normal distribution; NaN where it is 0.
+    """
+    distance = float(np.quantile(np.abs(values - np.median(values)), 0.8))
+    return distance / _OUTER if distance > _NO_SPREAD else float("nan")
+
+
+@dataclass(frozen=True)
+class _Polish:
+    """Residuals and effects of a median polish; the plate's overall level is in the effects of the rows."""
+
+    residuals: NDArray[np.float64]
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+
+
+def _median_polish(grid: NDArray[np.float64]) -> _Polish:
+    """Tukey's median polish, rows first; NaN cells stay NaN and every row and column has a value."""
     residuals = grid.copy()
+    rows, columns = np.zeros(grid.shape[0]), np.zeros(grid.shape[1])
     before = np.nansum(np.abs(residuals))
     for _ in range(_MAX_SWEEPS):
-        residuals -= np.nanmedian(residuals, axis=1, keepdims=True)
-        residuals -= np.nanmedian(residuals, axis=0, keepdims=True)
+        of_rows = np.nanmedian(residuals, axis=1)
+        residuals -= of_rows[:, None]
+        of_columns = np.nanmedian(residuals, axis=0)
+        residuals -= of_columns[None, :]
+        rows, columns = rows + of_rows, columns + of_columns
         after = np.nansum(np.abs(residuals))
         if abs(before - after) <= _CONVERGED * max(before, 1.0):
             break
         before = after
-    return residuals
+    return _Polish(residuals, rows, columns)
 
 
 def _over_mad(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values over 1.4826 times their median absolute deviation from their own median; NaN where that is 0."""
-    known = centred[np.isfinite(centred)]
-    mad = float(np.median(np.abs(known - np.median(known))))
-    if mad <= _NO_SPREAD:
-        return np.full(centred.shape, np.nan)
-    return centred / (MAD_TO_SD * mad)
+    return centred / robust_sd(centred[np.isfinite(centred)])
