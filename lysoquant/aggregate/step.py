@@ -117,7 +117,7 @@ def run(
                 measured=inputs["measure"][plate],
                 plate_map=mapped,
                 settings=settings,
-                # What screen and tests are told changes no row of a plate but its place in the screen, which is found anew.
+                # What screen and tests are told changes no row of a plate but its place in the screen, found anew.
                 common={
                     "parameters": settings.model_dump(mode="json", exclude={"params": {"screen", "statistics"}}),
                     "code": source_digest(_STAGE),
