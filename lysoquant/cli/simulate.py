@@ -35,6 +35,14 @@ def simulate() -> None:
     "--size-px", type=click.IntRange(64, 4096), default=512, show_default=True, help="Edge of a field in pixels."
 )
 @click.option("--pixel-size-um", type=click.FloatRange(0.04, 0.12), default=0.1, show_default=True, help="Pixel size.")
+@click.option(
+    "--layout",
+    type=click.Choice(["conditions", "screen"]),
+    default="conditions",
+    show_default=True,
+    help="conditions: the four take turns; screen: a full plate of 96 or 384 wells with controls on both sides, siRNAs"
+    " of two wells each between them, and one in ten of these a planted hit.",
+)
 @click.option("--second-cargo", is_flag=True, help="A fourth channel, LC3: a second cargo of the same cells.")
 @click.option("--cores", type=click.IntRange(1), default=None, help="Processes; default: all cores.")
 def plate(
@@ -45,6 +53,7 @@ def plate(
     seed: int,
     size_px: int,
     pixel_size_um: float,
+    layout: Literal["conditions", "screen"],
     second_cargo: bool,
     cores: int | None,
 ) -> None:
@@ -64,6 +73,7 @@ def plate(
         seed=seed,
         format=format_name,
         name=out.resolve().name,
+        layout=layout,
         second_cargo=second_cargo,
     )
     simulate_plate(out, settings, processes=cores or os.cpu_count() or 1)

@@ -25,6 +25,7 @@ from lysoquant.units import MIN_AREA_UM2
 from lysoquant.vocabulary import row_letters, well_name
 
 FormatName = Literal["imagexpress", "operetta", "ome-tiff"]
+LayoutName = Literal["conditions", "screen"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,15 @@ _SECOND_OCCUPANCY: Final[Mapping[str, float]] = {
 }
 """Chance of an endolysosome to hold the second cargo, by condition, whatever it holds of the first."""
 
+_UNTREATED: Final = Condition("siNT", "negative", occupancy=0.6, docked=0.1)
+_BLOCKED: Final = Condition("siSTX17", "positive", occupancy=0.08, docked=0.6)
+_CONTROL_COLUMNS: Final = 2
+"""Columns of a screen's plate on its left with negative controls, and on its right with positive ones."""
+_REPLICATES: Final = 2
+_HIT_EVERY: Final = 10
+"""One of so many siRNAs of a screen does something: every other one of these lowers occupancy, the others raise it."""
+_HIT_OCCUPANCY: Final = (0.25, 0.87)
+
 _IS_SECOND: Final = f"is_loaded_{SECOND_CARGO}"
 _N_SECOND: Final = f"n_loaded_{SECOND_CARGO}"
 
@@ -83,6 +93,8 @@ class PlateSettings:
     seed: int = 0
     format: FormatName = "imagexpress"
     name: str = "simulated"
+    layout: LayoutName = "conditions"
+    """conditions: the paper's four take turns; screen: siRNAs, most of which do nothing, between controls."""
     second_cargo: bool = False
     """Whether there is a fourth channel, of a second cargo."""
 
@@ -126,6 +138,45 @@ def plate_wells(n_wells: int) -> tuple[list[SimulatedWell], int, int]:
     return wells, rows, columns
 
 
+def screen_wells(n_wells: int) -> tuple[list[SimulatedWell], int, int]:
+    """Wells of a screen in reading order, and the rows and columns of the plate.
+
+    Negative controls fill the two columns on the left, positive ones the two on the right; each siRNA between them has
+    two wells, the second in the other half of the plate's rows. One siRNA in ten is a planted hit.
+
+    Raises
+    ------
+    InputError
+        If the plate is not a full one of 96 or 384 wells.
+    """
+    sizes = {96: (8, 12), 384: (16, 24)}
+    if n_wells not in sizes:
+        raise InputError(f"--wells is {n_wells}; a screen fills a plate of {' or '.join(map(str, sizes))} wells")
+    rows, columns = sizes[n_wells]
+    inner, half = columns - 2 * _CONTROL_COLUMNS, rows // _REPLICATES
+    replicates: dict[str, int] = {}
+    wells = []
+    for number in range(n_wells):
+        row, column = divmod(number, columns)
+        if column < _CONTROL_COLUMNS:
+            condition = _UNTREATED
+        elif column >= columns - _CONTROL_COLUMNS:
+            condition = _BLOCKED
+        else:
+            condition = _small_interfering(row % half * inner + column - _CONTROL_COLUMNS)
+        replicates[condition.name] = replicates.get(condition.name, 0) + 1
+        name = well_name(row_letters(row), column + 1)
+        wells.append(SimulatedWell(name, condition, replicates[condition.name], number))
+    return wells, rows, columns
+
+
+def _small_interfering(number: int) -> Condition:
+    hit, remainder = divmod(number, _HIT_EVERY)
+    planted = remainder == _HIT_EVERY // 2
+    occupancy = _HIT_OCCUPANCY[hit % len(_HIT_OCCUPANCY)] if planted else _UNTREATED.occupancy
+    return replace(_UNTREATED, name=f"si{number + 1:03}", control="", occupancy=occupancy)
+
+
 def field_settings(plate: PlateSettings, well: SimulatedWell) -> SceneSettings:
     """Settings of a well's fields: one microscope for the plate, cells that vary from well to well."""
     microscope = np.random.default_rng((plate.seed, 1_000_003))
@@ -145,7 +196,11 @@ def field_settings(plate: PlateSettings, well: SimulatedWell) -> SceneSettings:
     )
     camera = Camera(photons=microscope.uniform(60, 160), offset=microscope.uniform(90, 130))
     look = replace(Appearance(), cargo=rng.uniform(0.7, 1.5), haze=rng.uniform(0.1, 0.25))
-    second = SecondCargo(_SECOND_OCCUPANCY[well.condition.name]) if plate.second_cargo else None
+    second = (
+        SecondCargo(_SECOND_OCCUPANCY.get(well.condition.name, _SECOND_OCCUPANCY["ATZ WT"]))
+        if plate.second_cargo
+        else None
+    )
     return SceneSettings((plate.size_px, plate.size_px), biology, look, optics, camera, second)
 
 
@@ -167,7 +222,8 @@ def simulate_plate(out: Path, settings: PlateSettings, *, processes: int = 1) ->
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty; give a new folder")
-    wells, rows, columns = plate_wells(settings.n_wells)
+    find_wells = screen_wells if settings.layout == "screen" else plate_wells
+    wells, rows, columns = find_wells(settings.n_wells)
     writer = FORMATS[settings.format](out, settings.name)
     writer.begin(
         wells=[well.well for well in wells],
@@ -191,7 +247,8 @@ def simulate_plate(out: Path, settings: PlateSettings, *, processes: int = 1) ->
     _write_csv(out / "truth" / "cells.csv", cells)
     _write_csv(out / "truth" / "wells.csv", [_well_truth(well, cells) for well in wells])
     _write_csv(out / "plate_map.csv", [_map_row(well) for well in wells])
-    described = asdict(settings) | {"conditions": [asdict(condition) for condition in CONDITIONS]}
+    conditions = {well.condition.name: asdict(well.condition) for well in wells}
+    described = asdict(settings) | {"conditions": list(conditions.values())}
     write_json(out / "truth" / "settings.json", described)
     return out
 

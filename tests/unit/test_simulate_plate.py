@@ -19,6 +19,7 @@ from lysoquant.simulate.plate import (
     PlateSettings,
     field_settings,
     plate_wells,
+    screen_wells,
     simulate_field,
     simulate_plate,
 )
@@ -168,6 +169,32 @@ def test_layouts_of_plates(count: int, size: tuple[int, int], first: str, last: 
     assert max(tally.values()) - min(tally.values() if count >= 4 else [0]) <= 1
     pairs = Counter((well.condition.name, well.replicate) for well in wells)
     assert set(pairs.values()) == {1}
+
+
+@pytest.mark.parametrize(("count", "n_rows", "n_columns"), [(96, 8, 12), (384, 16, 24)])
+def test_a_screen_has_controls_on_both_sides_and_planted_hits(count: int, n_rows: int, n_columns: int) -> None:
+    wells, rows_of_plate, columns_of_plate = screen_wells(count)
+    assert (rows_of_plate, columns_of_plate, len({well.well for well in wells})) == (n_rows, n_columns, count)
+    by_control = {
+        kind: [well for well in wells if well.condition.control == kind] for kind in ("negative", "positive", "")
+    }
+    assert {int(well.well[1:]) for well in by_control["negative"]} == {1, 2}
+    assert {int(well.well[1:]) for well in by_control["positive"]} == {n_columns - 1, n_columns}
+    tally = Counter(well.condition.name for well in by_control[""])
+    assert set(tally.values()) == {2}
+    tested = {well.condition.name: well.condition for well in by_control[""]}
+    untreated = by_control["negative"][0].condition.occupancy
+    low = [name for name, each in tested.items() if each.occupancy < untreated]
+    high = [name for name, each in tested.items() if each.occupancy > untreated]
+    assert abs(len(low) + len(high) - len(tested) / 10) <= 1
+    assert 0 <= len(low) - len(high) <= 1
+    rows_of = {name: [ord(well.well[0]) for well in by_control[""] if well.condition.name == name] for name in low}
+    assert all(abs(first - second) == n_rows // 2 for first, second in rows_of.values())
+
+
+def test_a_screen_fills_its_plate() -> None:
+    with pytest.raises(InputError, match="--wells is 100; a screen fills a plate of 96 or 384 wells"):
+        screen_wells(100)
 
 
 @pytest.mark.parametrize("count", [8, 96, 384])
