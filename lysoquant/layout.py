@@ -90,6 +90,14 @@ class Layout:
     def report(self) -> Path:
         return self._gathered / "report" / "index.html"
 
+    def well_pictures(self, plate: str, well: str) -> Path:
+        """Pictures of a well's fields as the report shows them, kept for its next run."""
+        return self._gathered / plate / "report" / f"{well}.json"
+
+    def plate_contrast(self, plate: str) -> Path:
+        """Grey values between which the fields of a plate lie, kept for the next report."""
+        return self._gathered / plate / "report" / "contrast.json"
+
     @property
     def logs(self) -> Path:
         """What the workflow and its jobs said."""

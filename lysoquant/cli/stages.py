@@ -148,15 +148,16 @@ def run_project_stage(
     settings: str | None = None,
     cores: int = 1,
 ) -> Json:
-    """Call the door of aggregate or report for the whole project; returns its record. Only aggregate uses cores."""
+    """Call the door of aggregate or report for the whole project; returns its record."""
     more: Mapping[str, Any] = {}
     if stage == "aggregate":
-        more = {"plate_map": plate_rows(project), "cores": cores, "dask": project.config.execution.dask}
+        more = {"plate_map": plate_rows(project), "dask": project.config.execution.dask}
     record_json: Json = _step(stage).run(
         layout=project.layout,
         plates={plate: plan.wells(plate) for plate in plan.plates},
         settings=parse_settings(stage, settings) if settings else project.settings(stage),
         record=record or project.layout.project_record(stage),
+        cores=cores,
         **more,
     )
     return record_json
@@ -295,7 +296,7 @@ def _batch_command(stage: str) -> click.Command:
 
 
 def _project_command(stage: str) -> click.Command:
-    def command(*, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int = 1) -> None:
+    def command(*, project: Path, settings: str | None, record: Path | None, pilot: str | None, cores: int) -> None:
         loaded = open_project(project)
         with storage_named(loaded.layout):
             plan = open_plan(loaded, stage, pilot=pilot, record=record)
@@ -303,8 +304,8 @@ def _project_command(stage: str) -> click.Command:
             if record is None:
                 leave_by_hand(plan.project.layout.project_record(stage))
 
-    options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option, pilot_option]
-    return _command(stage, command, [*options, cores_option] if stage == "aggregate" else options, _PROJECT_HELP)
+    options: list[Callable[[Any], Any]] = [project_argument, settings_option, record_option, pilot_option, cores_option]
+    return _command(stage, command, options, _PROJECT_HELP)
 
 
 def _command(

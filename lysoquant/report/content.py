@@ -14,11 +14,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from lysoquant.report import heatmap, strip
-from lysoquant.report.wording import UNDEFINED, count, fraction, listing, number
-from lysoquant.vocabulary import FAILED, FIELD_STATUSES, FLAGGED, OK
+from lysoquant.report.wording import count, flag_words, fraction
+from lysoquant.vocabulary import FAILED, FLAGGED, OK
 
 NO_CONDITION: Final = "no condition"
 _MAX_TOOLTIPS: Final = 4000
+_MAX_DOTS: Final = 100_000
+"""Cells drawn in the strip plots of a page; of more, every well shows an even choice."""
+
 _TEXT: Final = ("plate", "well", "row", "condition", "replicate", "control", "flags", "reason", "status")
 _RANK: Final = {"negative": 0, "positive": 1}
 
@@ -32,32 +35,9 @@ class Tables:
     fields: pd.DataFrame
     conditions: pd.DataFrame
     statistics: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class Column:
-    """Heading of a column; `key` is its name in the table on disk."""
-
-    key: str
-    title: str
-    numeric: bool
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Text of a table cell and the value by which it is sorted ("" sorts last)."""
-
-    text: str
-    value: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table to show, and the columns left out because they hold nothing."""
-
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    empty: Sequence[str] = ()
+    plates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    hits: pd.DataFrame = field(default_factory=pd.DataFrame)
+    dose_response: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -81,26 +61,6 @@ class ConditionStrip:
     plot: Markup
     value: str
     detail: str
-
-
-@dataclass(frozen=True)
-class FieldProblem:
-    """A reason, and the fields that it befell."""
-
-    status: str
-    plate: str
-    reason: str
-    n_fields: int
-    where: str
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What went wrong and where."""
-
-    summary: str
-    fields: Sequence[FieldProblem] = ()
-    wells: Sequence[tuple[str, str, str]] = field(default=())
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
@@ -179,107 +139,12 @@ def strips(tables: Tables) -> list[ConditionStrip]:
     several = tables.wells["plate"].nunique() > 1
     cells: dict[Hashable, pd.DataFrame] = {**dict(iter(tables.cells.groupby(["plate", "well"], sort=True)))}
     with_titles = len(tables.cells) <= _MAX_TOOLTIPS
+    every = max(1, -(-len(tables.cells) // _MAX_DOTS))
     return [
-        _strip_of(name, group, cells=cells, several=several, with_titles=with_titles)
+        _strip_of(name, group, cells=cells, several=several, with_titles=with_titles, every=every)
         for name in condition_order(tables.wells)
         for group in [tables.wells[tables.wells["condition"] == name]]
     ]
-
-
-_WELL_COLUMNS: Final = (
-    Column("plate", "Plate", False),
-    Column("well", "Well", False),
-    Column("condition", "Condition", False),
-    Column("replicate", "Rep.", False),
-    Column("control", "Control", False),
-    Column("n_fields", "Fields", True),
-    Column("n_fields_failed", "Failed", True),
-    Column("n_cells", "Cells", True),
-    Column("n_endolysosomes", "Endolysosomes", True),
-    Column("n_empty", "Empty", True),
-    Column("n_loaded", "Loaded", True),
-    Column("occupancy_mean", "Occupancy", True),
-    Column("occupancy_sd", "SD of cells", True),
-    Column("occupancy_pooled", "Pooled", True),
-    Column("occupancy_ci_low", "CI low", True),
-    Column("occupancy_ci_high", "CI high", True),
-    Column("area_um2_mean", "Area µm²", True),
-    Column("robust_z", "Robust z", True),
-    Column("b_score", "B score", True),
-    Column("flags", "Flags", False),
-)
-
-_TITLES: Final = {
-    "n_wells": "Wells",
-    "n_wells_failed": "Wells failed",
-    "n_wells_with_occupancy": "Wells with occupancy",
-    "n_cells": "Cells",
-    "n_endolysosomes": "Endolysosomes",
-    "occupancy_mean": "Occupancy",
-    "occupancy_sd": "SD of wells",
-    "occupancy_pooled": "Pooled",
-    "occupancy_ci_low": "CI low",
-    "occupancy_ci_high": "CI high",
-    "area_um2_mean": "Area µm²",
-    "n_condition": "Wells",
-    "n_reference": "Wells of reference",
-    "ci_low": "CI low",
-    "ci_high": "CI high",
-    "df": "Degrees of freedom",
-    "p_value": "p",
-    "p_adjusted": "p adjusted",
-}
-
-
-def well_table(wells: pd.DataFrame) -> Table:
-    """The occupancy table."""
-    return _table(wells, [column for column in _WELL_COLUMNS if column.key in wells])
-
-
-def plain_table(frame: pd.DataFrame) -> Table:
-    """Any table with all its columns."""
-    columns = [
-        Column(str(key), _TITLES.get(str(key), str(key).replace("_", " ").capitalize()), _is_numeric(frame[key]))
-        for key in frame.columns
-    ]
-    return _table(frame, columns)
-
-
-def quality(tables: Tables) -> Quality:
-    """Failed and flagged fields by reason, and flagged wells."""
-    fields = tables.fields
-    bad = fields[fields["status"] != OK]
-    problems = [
-        FieldProblem(str(status), str(plate), str(reason), len(group), _places(group))
-        for (status, plate, reason), group in bad.groupby(["status", "plate", "reason"], sort=True)
-    ]
-    problems.sort(key=lambda problem: (-FIELD_STATUSES.index(problem.status), problem.plate, -problem.n_fields))
-    flagged = tables.wells[tables.wells["flags"] != ""]
-    wells = [(str(row["plate"]), str(row["well"]), _flags(str(row["flags"]))) for row in flagged.to_dict("records")]
-    return Quality(_quality_summary(fields, len(wells)), problems, wells)
-
-
-def _quality_summary(fields: pd.DataFrame, n_wells: int) -> str:
-    if not len(fields):
-        return "No field was measured."
-    numbers = {status: int((fields["status"] == status).sum()) for status in FIELD_STATUSES}
-    if numbers[OK] == len(fields) and not n_wells:
-        return f"All {count(len(fields), 'field')} passed and no well is flagged."
-    verbs = {OK: "passed", FLAGGED: "flagged", FAILED: "failed"}
-    said = listing([f"{n:,} {verbs[status]}" for status, n in numbers.items() if n])
-    wells = f"; {count(n_wells, 'well is', 'wells are')} flagged" if n_wells else "; no well is flagged"
-    return f"Of {count(len(fields), 'field')}, {said}{wells}."
-
-
-def _flags(flags: str) -> str:
-    return ", ".join(flag.strip().replace("_", " ") for flag in flags.split(";") if flag.strip())
-
-
-def _places(fields: pd.DataFrame) -> str:
-    return "; ".join(
-        f"{well} field {', '.join(str(number) for number in group['field'])}"
-        for well, group in fields.groupby("well", sort=True)
-    )
 
 
 def _highest(wells: pd.DataFrame) -> float:
@@ -295,7 +160,7 @@ def _describe(row: Mapping[Hashable, Any]) -> str:
     parts += [count(int(row["n_cells"]), "cell")]
     failed = f", {int(row['n_fields_failed']):,} failed" if row["n_fields_failed"] else ""
     parts += [f"{count(int(row['n_fields']), 'field')}{failed}"]
-    parts += [f"flags: {_flags(str(row['flags']))}"] if row["flags"] else []
+    parts += [f"flags: {flag_words(str(row['flags']))}"] if row["flags"] else []
     return f"{row['well']} · " + " · ".join(parts)
 
 
@@ -338,6 +203,7 @@ def _strip_of(
     cells: Mapping[Hashable, pd.DataFrame],
     several: bool,
     with_titles: bool,
+    every: int,
 ) -> ConditionStrip:
     rows = wells.to_dict("records")
     lanes = [
@@ -347,17 +213,18 @@ def _strip_of(
     control = next((str(row["control"]) for row in rows if row["control"]), "")
     value = fraction(mean) if math.isnan(sd) else f"{fraction(mean)} ± {fraction(sd)}"
     detail = _strip_detail(lanes, sum(well_status(row) == FAILED for row in rows))
+    detail += f", every {every}th drawn" if every > 1 else ""
     shown = name or NO_CONDITION
     plot = strip.condition_svg(
-        lanes, mean=mean, sd=sd, tone=control or "sample", title=f"{shown}: occupancy {value}; {detail}"
+        lanes, mean=mean, sd=sd, tone=control or "sample", title=f"{shown}: occupancy {value}; {detail}", every=every
     )
     return ConditionStrip(name=shown, control=control, plot=plot, value=value, detail=detail)
 
 
 def _lane(row: Mapping[Hashable, Any], cells: pd.DataFrame | None, *, several: bool, with_titles: bool) -> strip.Lane:
-    well = str(row["well"])
+    well, key = str(row["well"]), f"{row['plate']}:{row['well']}"
     if cells is None:
-        return strip.Lane(well, np.empty(0), np.empty(0, dtype=np.bool_), float(row["occupancy_mean"]))
+        return strip.Lane(well, np.empty(0), np.empty(0, dtype=np.bool_), float(row["occupancy_mean"]), key=key)
     place = f"{row['plate']} {well}" if several else well
     titles = [
         f"{place} field {field}, cell {cell}: {loaded} of {n} loaded, occupancy {fraction(occupancy)}"
@@ -367,7 +234,7 @@ def _lane(row: Mapping[Hashable, Any], cells: pd.DataFrame | None, *, several: b
         if with_titles
     ]
     occupancy = cells["occupancy"].to_numpy(dtype=np.float64)
-    return strip.Lane(well, occupancy, counted(cells), float(row["occupancy_mean"]), titles)
+    return strip.Lane(well, occupancy, counted(cells), float(row["occupancy_mean"]), titles, key=key)
 
 
 def counted(cells: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -383,32 +250,3 @@ def _strip_detail(lanes: Sequence[strip.Lane], n_failed: int) -> str:
     said += [f"{n_undefined:,} without endolysosomes, not drawn"] if n_undefined else []
     said += [f"{int(aside.sum()):,} not expressing, drawn hollow"] if aside.any() else []
     return ", ".join(said)
-
-
-def _is_numeric(values: pd.Series[Any]) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(values))
-
-
-def _table(frame: pd.DataFrame, columns: Sequence[Column]) -> Table:
-    kept = [column for column in columns if not _is_blank(frame[column.key])] if len(frame) else list(columns)
-    if "plate" in frame and frame["plate"].nunique() == 1:
-        kept = [column for column in kept if column.key != "plate"]
-    rows = [[_cell(row[column.key], column) for column in kept] for row in frame.to_dict("records")]
-    empty = [column.key for column in columns if column not in kept and column.key != "plate"]
-    return Table(kept, rows, empty)
-
-
-def _is_blank(values: pd.Series[Any]) -> bool:
-    return bool((values.isna() | (values.astype(str) == "")).all())
-
-
-def _cell(value: Any, column: Column) -> Cell:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return Cell(UNDEFINED, "")
-    if not column.numeric:
-        text = _flags(str(value)) if column.key == "flags" else str(value)
-        return Cell(text, str(value))
-    if float(value).is_integer() and (column.key.startswith("n_") or isinstance(value, int)):
-        return Cell(f"{int(value):,}", str(int(value)))
-    text = fraction(float(value)) if column.key.startswith("occupancy") else number(float(value))
-    return Cell(text, repr(float(value)))

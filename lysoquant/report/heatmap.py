@@ -22,7 +22,13 @@ CIVIDIS: Final = (
 )  # fmt: skip
 """Ten equidistant colours of cividis (Nuñez et al. 2018, doi:10.1371/journal.pone.0199239)."""
 
-NOTHING: Final = "#ffffff"
+DIVERGING: Final = (
+    "#2d004b", "#542788", "#8073ac", "#b2abd2", "#d8daeb", "#f7f7f7",
+    "#fee0b6", "#fdb863", "#e08214", "#b35806", "#7f3b08",
+)  # fmt: skip
+"""PuOr of ColorBrewer (C. Brewer, M. Harrower), for scores: purple below 0, orange above; readable as viridis is."""
+
+NOTHING: Final = "url(#hatch-undefined)"
 """Fill of a well that was imaged but whose number is undefined."""
 
 STATUS_FILLS: Final = {OK: "#cfdde8", FLAGGED: "#f0b429", FAILED: "url(#hatch-failed)"}
@@ -112,11 +118,11 @@ def ink_on(fill: str) -> str:
 def value_well(
     name: str, *, value: float, mark: str, label: str, failed: bool, low: float, high: float, palette: Sequence[str]
 ) -> Well:
-    """A well coloured by a number: hatched where it failed, white with a dash where the number is NaN."""
+    """A well coloured by a number: hatched in red where it failed, in grey with a dash where the number is NaN."""
     if failed:
         return Well(name, STATUS_FILLS[FAILED], _DARK, "", label, "failed")
     if math.isnan(value):
-        return Well(name, NOTHING, _DARK, "–", label, "undefined")
+        return Well(name, NOTHING, "currentColor", "–", label, "undefined")
     fill = colour(value, low=low, high=high, palette=palette)
     return Well(name, fill, ink_on(fill), mark, label, "value")
 

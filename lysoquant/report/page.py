@@ -14,13 +14,15 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lysoquant.report import content, montage, strip
+from lysoquant.report import charts, content, montage, quality, screen, strip, tabular
 from lysoquant.report.methods import methods
 from lysoquant.report.params import ReportSettings
 from lysoquant.report.wording import duration, listing
 
 _FOLDER: Final = Path(__file__).parent
 _HIDDEN_CARD_KEYS: Final = ("architecture",)
+_SCRIPTS: Final = ("base", "data", "tables", "scales", "maps", "pictures", "panel", "find", "strips", "links", "start")
+"""Parts of the script in the order in which they are run."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,13 @@ class Picture:
     numbers : str
         Its occupancy and counts.
     plain, outlined : bytes
-        PNG files; empty where the picture can't be had.
+        JPEG files; empty where the picture can't be had.
     note : str
         What else a person should know of it.
+    kind : str
+        ``typical`` or ``strange``.
+    key : str
+        ``plate:well``, by which the page finds its well.
     """
 
     caption: str
@@ -44,15 +50,18 @@ class Picture:
     plain: bytes
     outlined: bytes
     note: str = ""
+    kind: str = "typical"
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class PictureGroup:
-    """The typical cells of one condition."""
+    """The pictured cells of one condition."""
 
     name: str
     median: str
     pictures: Sequence[Picture]
+    is_hit: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,14 @@ class Montage:
     absence: str = ""
 
 
+@dataclass(frozen=True)
+class Page:
+    """The page in the order in which it is written: `head`, blocks of data, `tail`."""
+
+    head: str
+    tail: str
+
+
 def render(
     *,
     tables: content.Tables,
@@ -90,7 +107,7 @@ def render(
     pictures: Montage,
     provenance: Provenance,
     settings: ReportSettings,
-) -> str:
+) -> Page:
     """The report as HTML that needs nothing but itself.
 
     Parameters
@@ -100,7 +117,7 @@ def render(
     plate_sizes : mapping of str to tuple of int
         Rows and columns of each plate.
     pictures : Montage
-        Typical cells.
+        Typical and strange cells.
     provenance : Provenance
         Versions, time and models.
     settings : ReportSettings
@@ -108,22 +125,26 @@ def render(
 
     Returns
     -------
-    str
+    Page
         Equal text for equal input. Its policy forbids every connection; only its own script and style run. All text
-        from plates, sheets and records is escaped.
+        from plates, sheets and records is escaped. All that can be read without JavaScript is in the head.
     """
-    style, script = _asset("style.css"), _asset("script.js")
-    return (
-        _environment()
-        .get_template("template.html")
-        .render(
-            page=_page(tables, plate_sizes, pictures, provenance, settings),
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=_policy_hash(style),
-            script_hash=_policy_hash(script),
-        )
+    style, script = _asset("assets/style.css"), _script()
+    shown = {
+        "page": _page(tables, plate_sizes, pictures, provenance, settings),
+        "style": Markup(style),
+        "style_hash": _policy_hash(style),
+        "script_hash": _policy_hash(script),
+    }
+    return Page(
+        head=_environment().get_template("template.html").render(shown),
+        tail=f"<script>{script}</script>\n</body>\n</html>\n",
     )
+
+
+def _script() -> str:
+    """The parts of the page's script as one: modules can't be loaded from a file on disk."""
+    return '"use strict";\n(() => {\n' + "".join(_asset(f"assets/{name}.js") for name in _SCRIPTS) + "})();\n"
 
 
 def _page(
@@ -145,9 +166,17 @@ def _page(
         "has_conditions": bool((tables.wells["condition"] != "").any()),
         "strips": content.strips(tables),
         "axis": strip.axis_svg(),
-        "wells": content.well_table(tables.wells),
-        "conditions": content.plain_table(tables.conditions),
-        "statistics": content.plain_table(tables.statistics),
+        "hit_chart": charts.hit_chart(tables.hits) if len(tables.hits) else None,
+        "hit_line": screen.hit_line(tables.hits),
+        "hits": tabular.hit_table(tables.hits),
+        "control_charts": charts.control_charts(tables.wells),
+        "plates": tabular.plain_table(tables.plates),
+        "plates_line_qc": screen.plate_line(tables.plates),
+        "dose_charts": charts.dose_charts(tables.dose_response, tables.wells),
+        "dose_response": tabular.plain_table(tables.dose_response),
+        "wells": tabular.well_table(tables.wells),
+        "conditions": tabular.plain_table(tables.conditions),
+        "statistics": tabular.plain_table(tables.statistics),
         "montage": [_group_view(group) for group in pictures.groups],
         "montage_note": pictures.note,
         "no_montage": pictures.absence,
@@ -155,7 +184,7 @@ def _page(
         "scale_bar": f"{montage.scale_bar_um(crop_um):g} µm long, the crop {crop_um:g} µm wide",
         "cargo": settings.channels.cargo,
         "lysosome": settings.channels.lysosome,
-        "quality": content.quality(tables),
+        "quality": quality.quality(tables),
         "methods": methods(settings, models=provenance.models, tests=_tests(tables)),
         "models": [_model_facts(model) for model in provenance.models],
         "versions": [(name, ", ".join(found)) for name, found in provenance.versions.items()],
@@ -169,7 +198,7 @@ def _group_view(group: PictureGroup) -> dict[str, Any]:
         vars(picture) | {"plain": _base64(picture.plain), "outlined": _base64(picture.outlined)}
         for picture in group.pictures
     ]
-    return {"name": group.name, "median": group.median, "pictures": pictures}
+    return vars(group) | {"pictures": pictures}
 
 
 def _base64(data: bytes) -> str:

@@ -32,7 +32,9 @@ class Lane:
     mean : float
         The well's mean occupancy; NaN where undefined.
     titles : sequence of str
-        One text a cell for its tooltip; empty for no tooltips.
+        One text a cell for its tooltip; empty for no tooltips, then the cells are one path and not a circle each.
+    key : str
+        ``plate:well``, by which the page finds the well.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Lane:
     counted: npt.NDArray[np.bool_]
     mean: float
     titles: Sequence[str] = field(default=())
+    key: str = ""
 
 
 def mean_and_sd(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -87,7 +90,7 @@ def axis_svg() -> Markup:
     return Markup(f'<svg class="strip" viewBox="0 0 {WIDTH} 16" aria-hidden="true">{ticks}</svg>')
 
 
-def condition_svg(lanes: Sequence[Lane], *, mean: float, sd: float, tone: str, title: str) -> Markup:
+def condition_svg(lanes: Sequence[Lane], *, mean: float, sd: float, tone: str, title: str, every: int = 1) -> Markup:
     """One condition: lanes of dots, the wells' means, and the condition's mean and standard deviation.
 
     Parameters
@@ -100,16 +103,19 @@ def condition_svg(lanes: Sequence[Lane], *, mean: float, sd: float, tone: str, t
         CSS class that colours the dots: ``sample``, ``negative`` or ``positive``.
     title : str
         The plot in words, for readers that hear the page.
+    every : int
+        Of the cells of a well, by occupancy, every so many is drawn.
 
     Returns
     -------
     markupsafe.Markup
-        An ``<svg>``. Each cell with an occupancy is a ``<circle class="cell">``; a cell without one can't be placed.
+        An ``<svg>``. Each cell with an occupancy is a ``<circle class="cell">``, or a dot of a ``<path>`` where the
+        cells have no titles; a cell without one can't be placed.
     """
     step = lane_height(len(lanes))
     height = max(len(lanes), 1) * step + 2 * _PAD
     parts = [_grid(height), _spread(mean, sd, height)]
-    parts += [_dots(lane, top=_PAD + i * step, step=step) for i, lane in enumerate(lanes)]
+    parts += [_dots(lane, top=_PAD + i * step, step=step, every=every) for i, lane in enumerate(lanes)]
     parts += [_well_mean(lane, middle=_PAD + (i + 0.5) * step, step=step) for i, lane in enumerate(lanes)]
     head = f'<svg class="strip {escape(tone)}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
     return Markup(head + "".join(parts) + "</svg>")
@@ -136,18 +142,35 @@ def _spread(mean: float, sd: float, height: float) -> str:
     return f'<rect class="sd" x="{low:.1f}" y="1" width="{high - low:.1f}" height="{height - 2:g}"/>{line}'
 
 
-def _dots(lane: Lane, *, top: float, step: float) -> str:
+def _dots(lane: Lane, *, top: float, step: float, every: int) -> str:
     name = f'<text class="lane" x="0" y="{top + step / 2 + 3.5:g}">{escape(lane.name)}</text>' if step > 8 else ""
     known = np.flatnonzero(~np.isnan(lane.occupancy))
+    known = known[np.sort(np.argsort(lane.occupancy[known], kind="stable")[every // 2 :: every])]
     values = lane.occupancy[known]
     heights = top + step / 2 + jitter(values) * (step - 5)
     radius = 2.4 if step > 8 else 1.7
+    if not lane.titles:
+        return name + "".join(
+            _path(kind, values[of], heights[of], size)
+            for kind, of, size in (
+                ("cells", lane.counted[known], 2 * radius),
+                ("cells aside", ~lane.counted[known], 2 * radius - 1),
+            )
+        )
     dots = []
     for cell, value, y in zip(known.tolist(), values, heights, strict=True):
         kind = "cell" if lane.counted[cell] else "cell aside"
         dot = f'<circle class="{kind}" cx="{_x(float(value)):.1f}" cy="{y:.1f}" r="{radius}"'
-        dots.append(f"{dot}><title>{escape(lane.titles[cell])}</title></circle>" if lane.titles else f"{dot}/>")
+        dots.append(f"{dot}><title>{escape(lane.titles[cell])}</title></circle>")
     return name + "".join(dots)
+
+
+def _path(kind: str, values: npt.NDArray[np.float64], heights: npt.NDArray[np.float64], width: float) -> str:
+    """Many dots in a few bytes each: strokes of no length with round ends."""
+    if not len(values):
+        return ""
+    strokes = "".join(f"M{_x(value):.1f} {y:.1f}h0" for value, y in zip(values.tolist(), heights.tolist(), strict=True))
+    return f'<path class="{kind}" stroke-width="{width:.1f}" d="{strokes}"/>'
 
 
 def _well_mean(lane: Lane, *, middle: float, step: float) -> str:
@@ -155,6 +178,7 @@ def _well_mean(lane: Lane, *, middle: float, step: float) -> str:
         return ""
     text = f"{lane.name}: mean of the well {lane.mean:.2f}"
     return (
-        f'<circle class="well-mean" cx="{_x(lane.mean):.1f}" cy="{middle:g}" r="{4.6 if step > 8 else 3.2}">'
+        f'<circle class="well-mean" data-key="{escape(lane.key)}" '
+        f'cx="{_x(lane.mean):.1f}" cy="{middle:g}" r="{4.6 if step > 8 else 3.2}">'
         f"<title>{escape(text)}</title></circle>"
     )

@@ -41,3 +41,8 @@ def duration(seconds: float) -> str:
 def listing(words: Sequence[str]) -> str:
     """Words as a list in a sentence: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def flag_words(flags: str) -> str:
+    """Flags of a table, joined by semicolons, as words."""
+    return ", ".join(flag.strip().replace("_", " ") for flag in flags.split(";") if flag.strip())

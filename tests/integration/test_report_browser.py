@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from report_project import demo_plates, settings, write_project
+from report_project import demo_plates, settings, write_project, write_screen
 
 from lysoquant.layout import Layout
 from lysoquant.report.step import run
@@ -45,15 +46,20 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     layout = Layout(project=folder, results=folder / "results")
     plates = write_project(layout, demo_plates())
-    run(layout=layout, plates=plates, settings=settings(montage_cells=1), record=layout.project_record("report"))
+    write_screen(layout, hits=["wild type"])
+    some = settings(montage_cells=1, strange_cells=1)
+    run(layout=layout, plates=plates, settings=some, record=layout.project_record("report"))
     return layout.report
 
 
 class Opened:
     """A page and what it had to say."""
 
-    def __init__(self, browser: Any, path: Path, *, javascript: bool = True) -> None:
-        self.page = browser.new_page(viewport={"width": 1280, "height": 900}, java_script_enabled=javascript)
+    def __init__(self, browser: Any, path: Path, *, javascript: bool = True, scheme: str = "light") -> None:
+        size = {"width": 1280, "height": 900}
+        self.path = path
+        self.page = browser.new_page(viewport=size, java_script_enabled=javascript, color_scheme=scheme)
+        self.page.set_default_timeout(8000)
         self.said: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.said.append(message.text))
@@ -75,7 +81,7 @@ def test_opens_from_disk_with_a_clean_console_and_no_network(opened: Opened, rep
     assert opened.said == []
     assert [url for url in opened.requests if not url.startswith("data:")] == [report.as_uri()]
     assert picture.stat().st_size > 50_000
-    assert opened.page.eval_on_selector_all("img", "all => all.map(img => img.naturalWidth)") == [420] * 8
+    assert opened.page.eval_on_selector_all("img", "all => all.map(img => img.naturalWidth)") == [420] * 16
 
 
 def test_nothing_is_wider_than_the_window(opened: Opened) -> None:
@@ -106,30 +112,221 @@ def test_sorting_by_click_both_ways_keeps_the_undefined_last(opened: Opened) -> 
     assert opened.said == []
 
 
-def test_metric_buttons_show_one_map_or_all(opened: Opened) -> None:
-    for metric, n_shown in (("occupancy", 1), ("endolysosomes", 1), ("quality", 1), ("all", 3)):
-        button = opened.page.locator(f'.switch [data-metric="{metric}"]')
-        button.click()
-        assert opened.page.locator(".maps figure:visible").count() == n_shown
-        assert button.get_attribute("aria-pressed") == "true"
+def well(opened: Opened, name: str) -> Any:
+    return opened.page.locator(f'#live .well[data-well="{name}"]')
+
+
+def focused(opened: Opened) -> str:
+    return str(opened.page.evaluate("document.activeElement.dataset.well || document.activeElement.id"))
+
+
+def test_any_measurement_as_heat_map(opened: Opened) -> None:
+    def fills() -> dict[str, str]:
+        found: dict[str, str] = opened.page.eval_on_selector_all(
+            "#live .well",
+            "all => Object.fromEntries(all.map(g => [g.dataset.well, g.querySelector('rect').getAttribute('fill')]))",
+        )
+        return found
+
+    options = opened.page.eval_on_selector_all("#measure option", "all => all.map(each => each.textContent)")
+    assert options[:3] == ["Occupancy", "Endolysosomes", "Cells"]
+    for name in ("dose", "Endolysosomes’ area, µm² (mean of cells)", "Touches the border (share of cells)"):
+        assert name in options
+    assert "Robust z" not in options, "a measurement without a number is offered"
+    first = fills()
+    assert (first["D05"], first["F03"]) == ("url(#hatch-failed)", "url(#hatch-undefined)")
+    opened.page.select_option("#measure", label="Touches the border (share of cells)")
+    # One of four cells of every field touches the border.
+    assert {fill for name, fill in fills().items() if name != "D05"} == {"#3b528a"}
+    assert opened.page.locator("#legend svg").get_attribute("aria-label") == (
+        "Touches the border (share of cells) from 0.00 to 1.00"
+    )
+    opened.page.select_option("#measure", label="dose")
+    assert fills()["C03"] == "url(#hatch-undefined)"
+    assert fills()["D03"] == "#440154"
+    assert opened.said == []
 
 
 def test_pointer_and_arrow_keys_give_a_wells_numbers(opened: Opened) -> None:
-    readout = opened.page.locator(".readout")
-    wells = opened.page.locator('figure[data-metric="occupancy"] .well')
-    wells.and_(opened.page.locator('[data-well="C04"]')).hover()
-    assert readout.inner_text().startswith("C04 · LIR mutant · negative control · replicate 2 · occupancy 0.")
-    wells.first.focus()
-    for key, well in (("ArrowRight", "B04"), ("ArrowDown", "C04"), ("ArrowLeft", "C03"), ("ArrowUp", "B03")):
+    tip = opened.page.locator("#tip")
+    well(opened, "C04").hover()
+    assert tip.inner_text().startswith("C04 · LIR mutant · negative control · replicate 2\noccupancy 0.")
+    opened.page.mouse.move(5, 5)
+    assert not tip.is_visible()
+    assert opened.page.locator('#live .well[tabindex="0"]').count() == 1
+    well(opened, "B03").focus()
+    steps = (("ArrowRight", "B04"), ("ArrowDown", "C04"), ("ArrowLeft", "C03"), ("ArrowUp", "B03"), ("End", "B05"))
+    for key, name in steps:
         opened.page.keyboard.press(key)
-        assert readout.inner_text().startswith(f"{well} ·")
+        assert focused(opened) == name
+        assert tip.inner_text().startswith(f"{name} ·")
+        assert opened.page.locator('#live .well[tabindex="0"]').count() == 1
+
+
+def test_a_well_opens_by_click_or_enter_and_closes_by_escape(opened: Opened) -> None:
+    panel = opened.page.locator("#panel")
+    assert "No well is open" in panel.inner_text()
+    well(opened, "E04").click()
+    assert panel.locator("h3").inner_text().split() == ["E04", "screen-1"]
+    assert panel.locator(".field").count() == 2
+    assert panel.locator(".field.flagged").count() == 1
+    assert panel.locator(".cells-of-well tbody tr").count() == 8
+    assert focused(opened) == "panel"
+    panel.locator(".field").nth(1).click()
+    assert "1.4 % of the pixels of SEC62 are saturated" in panel.locator(".caption").inner_text()
+    opened.page.keyboard.press("Escape")
+    assert "No well is open" in panel.inner_text()
+    well(opened, "C05").focus()
+    opened.page.keyboard.press("Enter")
+    assert panel.locator("h3").inner_text().startswith("C05")
+    assert panel.locator(".why").inner_text() == "failed fields"
+    panel.locator(".field").nth(1).click()
+    assert "failed, so there is no picture" in panel.locator(".caption").inner_text()
+    panel.locator(".close").click()
+    assert focused(opened) == "C05"
+    assert opened.said == []
+
+
+BRIGHTEST = """() => {
+  const shown = document.querySelector(".pixels");
+  const canvas = Object.assign(document.createElement("canvas"), { width: shown.width, height: shown.height });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(shown, 0, 0);
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+  const found = [0, 0, 0];
+  data.forEach((value, i) => { if (i % 4 < 3 && value > found[i % 4]) found[i % 4] = value; });
+  return found;
+}"""
+
+
+def test_a_fields_pixels_and_outlines_can_be_switched(opened: Opened) -> None:
+    well(opened, "B03").click()
+    panel = opened.page.locator("#panel")
+    opened.page.wait_for_function("document.querySelector('.pixels').width === 320")
+    # A field of 320 pixels has 320 in the picture; the outlines' grid is twice as fine.
+    assert panel.locator(".overlay").get_attribute("viewBox") == "0 0 640 640"
+    assert panel.locator(".overlay .outline").count() == 4
+    cells = pd.read_parquet(opened.path.parents[1] / "tables" / "cells.parquet")
+    own = cells[(cells["well"] == "B03") & (cells["field"] == 0)]
+    drawn = {kind: panel.locator(f".overlay .{kind}").get_attribute("d").count("M") for kind in ("empty", "loaded")}
+    assert drawn == {"empty": own["n_empty"].sum(), "loaded": own["n_loaded"].sum()}
+    red, green, blue = opened.page.evaluate(BRIGHTEST)
+    assert min(red, green) > 200
+    assert blue == 0
+    panel.locator('select[aria-label="Channels"]').select_option("cargo")
+    opened.page.wait_for_timeout(200)
+    red, green, blue = opened.page.evaluate(BRIGHTEST)
+    assert red == green == blue > 200
+    panel.locator("label.box", has_text="endolysosomes").locator("input").click()
+    assert not panel.locator(".overlay .empty").is_visible()
+    panel.locator("label.box", has_text="cells").locator("input").click()
+    assert panel.locator(".overlay .outline:visible").count() == 0
+    # A row of the list of cells shows its cell, by pointer and by keys.
+    panel.locator(".cells-of-well tbody tr").nth(5).click()
+    assert panel.locator(".outline.lit").get_attribute("data-cell") == "2"
+    assert panel.locator('.field[aria-pressed="true"]').get_attribute("aria-label") == "Field 1, ok"
+    opened.page.keyboard.press("ArrowUp")
+    assert panel.locator(".outline.lit").get_attribute("data-cell") == "1"
+    assert opened.said == []
+
+
+def test_finding_and_filtering(opened: Opened) -> None:
+    dim = opened.page.locator("#live .well.dim")
+    opened.page.keyboard.press("/")
+    assert focused(opened) == "find"
+    opened.page.keyboard.type("knock")
+    assert dim.count() == 13 - 3
+    opened.page.keyboard.press("Escape")
+    assert dim.count() == 0
+    opened.page.keyboard.type("c4")
+    assert dim.count() == 12
+    opened.page.keyboard.press("Enter")
+    assert opened.page.locator("#panel h3").inner_text().startswith("C04")
+    opened.page.select_option("#condition", label="wild type")
+    assert dim.count() == 10
+    opened.page.locator("#clear").click()
+    assert dim.count() == 0
+
+
+def test_conditions_by_any_measurement_of_cells(opened: Opened) -> None:
+    row = opened.page.locator('.strips tr[data-condition="wild type"]')
+    first = row.inner_html()
+    opened.page.select_option("#strip-measure", label="endolysosomes’ area, µm²")
+    assert row.locator(".well-mean").count() == 2, "two of three wells have cells"
+    n_dots = row.locator("path.cells").evaluate_all(
+        "all => all.map(path => path.getAttribute('d').split('h0').length - 1)"
+    )
+    assert n_dots == [8, 8], "two fields of four cells in either well"
+    assert "±" in row.locator("td.num").inner_text()
+    opened.page.select_option("#strip-measure", label="occupancy")
+    assert row.inner_html() == first
+    row.locator(".well-mean").first.click()
+    assert opened.page.locator("#panel h3").inner_text().startswith("D03")
+
+
+def test_hits_lead_to_their_wells(opened: Opened) -> None:
+    assert opened.page.locator("#hits svg circle").count() == 2, "one of three has no effect"
+    hit = opened.page.locator("#hits svg circle.hit")
+    assert hit.get_attribute("data-condition") == "wild type"
+    hit.focus()
+    opened.page.keyboard.press("Enter")
+    assert opened.page.locator("#live .well.dim").count() == 10
+    assert opened.page.locator("#panel h3").inner_text().startswith("D03")
+    opened.page.keyboard.press("Escape")
+    assert opened.page.evaluate("document.activeElement.dataset.condition") == "wild type"
+    opened.page.locator("#table-hits button.link", has_text="knock-out").click()
+    assert opened.page.locator("#panel h3").inner_text().startswith("E03")
+    opened.page.locator("#table-wells button.link", has_text="B04").click()
+    assert opened.page.locator("#panel h3").inner_text().startswith("B04")
+    assert opened.said == []
+
+
+def test_the_methods_can_be_copied(opened: Opened) -> None:
+    opened.page.locator("#copy-methods").click()
+    assert opened.page.evaluate("window.getSelection().toString()").startswith("Images of RAB7 (lysosome)")
+    assert opened.page.locator("#copied").inner_text() in ("Copied.", "Selected; copy it with Ctrl+C.")
+
+
+def test_print_shows_the_static_maps_and_all_sections(opened: Opened) -> None:
+    opened.page.emulate_media(media="print")
+    assert opened.page.locator(".maps figure:visible").count() == 3
+    assert opened.page.locator("#panel:visible, .bar:visible, nav:visible").count() == 0
+    assert opened.page.locator("main > section:visible").count() == 9
+    opened.page.emulate_media(media="screen")
+    opened.page.select_option("#measure", label="Cells")
+    opened.page.emulate_media(media="print")
+    assert opened.page.locator("#live svg.plate:visible").count() == 1, "a chosen measurement is printed too"
+
+
+CONTRASTS = """() => {
+  const luminance = (element) => {
+    const linear = getComputedStyle(element).color.match(/\\d+/g).slice(0, 3).map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.color = "var(--page)";
+  const page = luminance(probe);
+  return ["body", ".lead", "nav a", ".tag.failed", ".tag.flagged", ".tag.positive", "svg.chart .axis"].map((name) => {
+    const text = luminance(document.querySelector(name));
+    return (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_legible_by_wcag(browser: Any, report: Path, scheme: str) -> None:
+    found = Opened(browser, report, scheme=scheme)
+    assert min(found.page.evaluate(CONTRASTS)) >= 4.5
+    found.page.close()
 
 
 def test_without_javascript_all_content_is_there(browser: Any, report: Path) -> None:
     found = Opened(browser, report, javascript=False)
     assert found.page.locator(".maps figure:visible").count() == 3
-    assert found.page.locator(".switch:visible").count() == 0
+    assert found.page.locator(".bar:visible, .live-only:visible, #panel:visible").count() == 0
     assert found.page.locator("#table-wells tbody tr:visible").count() == 13
+    assert found.page.locator("#hits svg:visible, #dose svg:visible").count() == 2
     found.page.close()
 
 

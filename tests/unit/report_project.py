@@ -32,6 +32,7 @@ class FakeWell:
     flagged: Mapping[int, str] = field(default_factory=dict)
     flags: str = ""
     n_regions: int = 12
+    dose: str = ""
 
 
 def settings(**params: object) -> ReportSettings:
@@ -59,6 +60,10 @@ def write_project(
         for well, spec in wells.items():
             _write_well(rows, store if with_store else None, plate, well, spec, rng)
             _write_records(layout, plate, well)
+            own = [row for row in rows["endolysosomes"] if (row["plate"], row["well"]) == (plate, well)]
+            part = layout.well_tables(plate, well) / "endolysosomes.parquet"
+            part.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(own, columns=COLUMNS["endolysosomes"]).to_parquet(part)
     _write_tables(layout, rows)
     return {plate: list(wells) for plate, wells in plates.items()}
 
@@ -83,17 +88,50 @@ COLUMNS = {
         *("plate", "well", "row", "column", "condition", "replicate", "control", "n_fields", "n_fields_failed"),
         *("n_cells", "n_endolysosomes", "n_empty", "n_loaded", "occupancy_mean", "occupancy_sd", "occupancy_pooled"),
         *("occupancy_ci_low", "occupancy_ci_high", "area_um2_mean", "robust_z", "b_score", "flags"),
+        *("n_cells_expressing", "reason", "dose"),
     ],
     "cells": [
         *("plate", "well", "field", "cell", "area_um2", "centroid_y_um", "centroid_x_um", "touches_border"),
-        *("is_expressing", "n_endolysosomes", "n_empty", "n_loaded", "occupancy"),
+        *("is_expressing", "n_endolysosomes", "n_empty", "n_loaded", "occupancy", "mean_area_um2"),
     ],
     "fields": [
         *("plate", "well", "field", "status", "reason", "focus_score", "saturated_fraction", "n_cells"),
         "n_endolysosomes",
     ],
-    "endolysosomes": ["plate", "well", "field", "cell", "label", "is_loaded"],
+    "endolysosomes": [
+        *("plate", "well", "field", "cell", "label", "is_loaded", "area_um2", "centroid_y_um", "centroid_x_um")
+    ],
 }
+
+
+def write_screen(layout: Layout, *, hits: Sequence[str] = ("wild type",)) -> None:
+    """Add the tables of a screen to a project: plates, hits and one dose-response curve."""
+    wells = pd.read_parquet(layout.tables / "wells.parquet")
+    tested = wells[(wells["condition"] != "") & (wells["control"] == "")]
+    rows = []
+    for rank, (name, group) in enumerate(tested.groupby("condition", sort=True), start=1):
+        is_hit = name in hits
+        keys = " ".join(f"{plate}:{well}" for plate, well in zip(group["plate"], group["well"], strict=True))
+        effect = float(group["occupancy_mean"].mean()) - 0.12
+        rows.append(
+            {"condition": name, "n_plates": group["plate"].nunique(), "n_wells": len(group), "wells": keys}
+            | {"n_cells": group["n_cells"].sum(), "n_endolysosomes": group["n_endolysosomes"].sum()}
+            | {"occupancy_pooled": group["occupancy_pooled"].mean(), "effect": effect}
+            | {"effect_ci_low": effect - 0.1, "effect_ci_high": effect + 0.1, "score": 4.2 if is_hit else 0.4}
+            | {"ssmd": 2.0, "p_value": 0.0001 if is_hit else 0.4, "p_adjusted": 0.0003 if is_hit else 0.6}
+            | {"is_hit": is_hit, "direction": "up" if is_hit else "", "rank": rank, "flags": "", "reason": "score"}
+        )
+    pd.DataFrame(rows).to_csv(layout.tables / "hits.csv", index=False)
+    plates = [
+        {"plate": plate, "n_wells": len(group), "n_wells_failed": 0, "n_negative": 3, "n_positive": 3}
+        | {"occupancy_median": group["occupancy_mean"].median(), "z_prime": 0.43, "ssmd": 5.1, "edge_p_value": 0.01}
+        | {"flags": "edge_effect" if number == 0 else "", "reason": "edge wells differ" if number == 0 else ""}
+        for number, (plate, group) in enumerate(wells.groupby("plate", sort=True))
+    ]
+    pd.DataFrame(plates).to_csv(layout.tables / "plates.csv", index=False)
+    curve = {"condition": "wild type", "n_wells": 3, "n_doses": 3, "bottom": 0.1, "top": 0.8, "ec50": 0.3}
+    curve |= {"ec50_ci_low": 0.1, "ec50_ci_high": 0.9, "hill": 1.2, "r_squared": 0.97, "flags": "", "reason": "fitted"}
+    pd.DataFrame([curve]).to_csv(layout.tables / "dose_response.csv", index=False)
 
 
 def _write_records(layout: Layout, plate: str, well: str) -> None:
@@ -145,6 +183,7 @@ def _well_row(plate: str, well: str, spec: FakeWell, cells: pd.DataFrame) -> dic
         **{"n_loaded": loaded, "occupancy_mean": occupancy.mean(), "occupancy_sd": occupancy.std()},
         **{"occupancy_pooled": pooled, "occupancy_ci_low": pooled - 0.05, "occupancy_ci_high": pooled + 0.05},
         **{"area_um2_mean": 0.61, "robust_z": np.nan, "b_score": np.nan, "flags": spec.flags},
+        **{"n_cells_expressing": len(cells), "reason": "", "dose": spec.dose},
     }
 
 
@@ -175,11 +214,16 @@ class Scene:
             n_loaded += is_loaded
             label = len(self.regions) + 1
             self._ring(rng, cy + distance * np.sin(angle), cx + distance * np.cos(angle), label, is_loaded)
-            self.regions.append({"cell": cell, "label": label, "is_loaded": is_loaded})
+            self.regions.append(
+                {"cell": cell, "label": label, "is_loaded": is_loaded, "area_um2": 0.6}
+                | {"centroid_y_um": (cy + distance * np.sin(angle)) * PIXEL_SIZE_UM}
+                | {"centroid_x_um": (cx + distance * np.cos(angle)) * PIXEL_SIZE_UM}
+            )
         self.cells.append(
             {"cell": cell, "area_um2": 172.0, "centroid_y_um": cy * PIXEL_SIZE_UM, "centroid_x_um": cx * PIXEL_SIZE_UM}
             | {"touches_border": cell == 4, "is_expressing": True, "n_endolysosomes": n, "n_empty": n - n_loaded}
             | {"n_loaded": n_loaded, "occupancy": n_loaded / n if n else np.nan}
+            | {"mean_area_um2": float(rng.normal(0.6, 0.05)) if n else np.nan}
         )
 
     def _ring(self, rng: np.random.Generator, cy: float, cx: float, label: int, is_loaded: bool) -> None:
@@ -214,6 +258,8 @@ def demo_plates() -> dict[str, dict[str, FakeWell]]:
         for row, (name, control, occupancy) in zip("BCDE", kinds, strict=True)
         for replicate, column in enumerate((3, 4, 5), start=1)
     }
+    for well, dose in (("D03", "0.1"), ("D04", "1"), ("D05", "10")):
+        wells[well].dose = dose
     wells["D05"].failed, wells["D05"].flags = (0, 1), "all_fields_failed"
     wells["E04"].flagged, wells["E04"].flags = {1: "1.4 % of the pixels of SEC62 are saturated"}, "flagged_fields"
     wells["C05"].failed, wells["C05"].flags = (1,), "failed_fields"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_project import TRUNCATED, FakeWell, demo_plates, settings, write_project
+from report_project import TRUNCATED, FakeWell, demo_plates, settings, write_project, write_screen
 
 from lysoquant.errors import StageError
 from lysoquant.layout import Layout
 from lysoquant.record import write_json
-from lysoquant.report import wording
+from lysoquant.report import page, wording
 from lysoquant.report.step import run
 
 HOSTILE = "<script>alert(1)</script>\"'{{7*7}}</style>&amp;"
@@ -51,7 +51,7 @@ def report(layout: Layout, plates: dict[str, dict[str, FakeWell]], **params: obj
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, str]:
     folder = tmp_path_factory.mktemp("demo")
     layout = Layout(project=folder, results=folder / "results")
-    return layout, report(layout, demo_plates(), montage_cells=1)
+    return layout, report(layout, demo_plates(), montage_cells=1, strange_cells=0)
 
 
 class TestDemo:
@@ -79,12 +79,12 @@ class TestDemo:
         assert [one.split("</svg>")[0].count("hatch-absent") for one in maps] == [96 - 13] * 3
 
     def test_controls_come_first(self, demo: tuple[Layout, str]) -> None:
-        rows = [row.strip() for row in re.findall(r'<tr><th scope="row">([^<]+)', demo[1])]
+        rows = [row.strip() for row in re.findall(r'<tr data-condition="[^"]*"><th scope="row">([^<]+)', demo[1])]
         assert rows == ["LIR mutant", "active receptor", "wild type", "knock-out", "untransfected"]
 
     def test_one_pair_of_pictures_a_condition_with_endolysosomes(self, demo: tuple[Layout, str]) -> None:
         html = demo[1]
-        assert html.count("data:image/png;base64,") == 8
+        assert html.count("data:image/jpeg;base64,") == 8
         assert "No endolysosome, so no picture: untransfected." in Reader(html).text
 
     def test_quality_names_reason_and_place(self, demo: tuple[Layout, str]) -> None:
@@ -127,12 +127,16 @@ class TestEscaping:
             "B04": FakeWell(HOSTILE, "", "1", n_fields=1, flagged={0: HOSTILE}, n_regions=3),
         }
         plates = {"p": wells}
+        wells["B05"] = FakeWell(f"{HOSTILE} sample", dose="1", n_regions=3)
         wells_by_plate = write_project(layout, plates)
+        write_screen(layout, hits=[f"{HOSTILE} sample"])
         hostile = settings(title=HOSTILE)
         hostile = hostile.model_copy(update={"config": {HOSTILE: HOSTILE}})
         run(layout=layout, plates=wells_by_plate, settings=hostile, record=layout.project_record("report"))
         reader = Reader(layout.report.read_text(encoding="utf-8"))
-        assert reader.tags.count("script") == 1
+        # The one script, and of data: that of the page, of one plate's cells, and of the three wells' pictures.
+        assert [kind for name, kind in reader.attributes if name == "type"].count("application/json") == 5
+        assert reader.tags.count("script") == 1 + 5
         assert reader.tags.count("style") == 1
         assert not [name for name, _ in reader.attributes if name.startswith("on")]
         assert "{{7*7}}" in reader.text
@@ -166,12 +170,15 @@ class TestMissingPieces:
         run(layout=layout, plates=wells, settings=settings(), record=layout.project_record("report"))
         html = layout.report.read_text(encoding="utf-8")
         assert "no picture: field A/01/0" in html or "no picture: field A01/0" in html
-        assert "data:image/png" not in html
+        assert "data:image/jpeg" not in html
+        assert '"image":' not in html
 
     def test_pictures_can_be_switched_off(self, layout: Layout) -> None:
         assert (
-            "No picture: report.montage_cells is 0."
-            in Reader(report(layout, {"p": {"A01": FakeWell("wt", n_regions=4)}}, montage_cells=0)).text
+            "No picture: report.montage_cells and report.strange_cells are 0."
+            in Reader(
+                report(layout, {"p": {"A01": FakeWell("wt", n_regions=4)}}, montage_cells=0, strange_cells=0)
+            ).text
         )
 
     def test_a_condition_may_be_called_na(self, layout: Layout) -> None:
@@ -236,4 +243,7 @@ class TestWording:
 
 def test_package_files_travel_with_the_package() -> None:
     folder = Path(wording.__file__).parent
-    assert {"template.html", "style.css", "script.js"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "template.html").is_file()
+    assert (folder / "assets" / "style.css").is_file()
+    scripts = {path.stem for path in (folder / "assets").glob("*.js")}
+    assert scripts == set(page._SCRIPTS), "a part of the script that the page does not have, or the other way round"

@@ -47,7 +47,12 @@ class TestPlate:
         wells = [well("A01", 0.0), well("A02", 1.0), well("B01", math.nan), well("B02", 0.4, failed=True)]
         root = ElementTree.fromstring(heatmap.plate_svg(wells, n_rows=2, n_columns=3, title="t"))
         fills = {g.attrib["data-well"]: g.find("rect").attrib["fill"] for g in root.findall("g")}  # type: ignore[union-attr]
-        assert fills == {"A01": "#440154", "A02": "#fde725", "B01": "#ffffff", "B02": "url(#hatch-failed)"}
+        assert fills == {
+            "A01": "#440154",
+            "A02": "#fde725",
+            "B01": "url(#hatch-undefined)",
+            "B02": "url(#hatch-failed)",
+        }
         assert [r.attrib["fill"] for r in root.findall("rect")] == ["url(#hatch-absent)"] * 2
         assert [t.text for t in root.findall("text")] == ["1", "2", "3", "A", "B"]
 
@@ -74,10 +79,13 @@ class TestPlate:
         assert heatmap.plate_format(wells) == size
 
 
-def lane(occupancy: list[float], *, counted: list[bool] | None = None, name: str = "B03") -> strip.Lane:
+def lane(
+    occupancy: list[float], *, counted: list[bool] | None = None, name: str = "B03", titled: bool = True
+) -> strip.Lane:
     values = np.array(occupancy)
     kept = np.array([True] * len(values) if counted is None else counted, dtype=np.bool_)
-    return strip.Lane(name, values, kept, float(np.nanmean(values)) if np.isfinite(values).any() else math.nan)
+    mean = float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+    return strip.Lane(name, values, kept, mean, titles=["a cell"] * len(values) * titled)
 
 
 class TestStrip:
@@ -87,6 +95,20 @@ class TestStrip:
         assert len(re.findall(r'class="cell( aside)?"', svg)) == 43
         assert svg.count('class="cell aside"') == 1
         assert svg.count('class="well-mean"') == 2
+
+    def test_cells_without_titles_are_one_path_with_a_stroke_each(self) -> None:
+        lanes = [lane([0.0, 1.0, math.nan, 0.5], counted=[True, True, True, False], titled=False)]
+        root = ElementTree.fromstring(strip.condition_svg(lanes, mean=0.5, sd=0.1, tone="sample", title="t"))
+        drawn = {path.attrib["class"]: path.attrib["d"] for path in root.findall("path")}
+        assert {kind: d.count("h0") for kind, d in drawn.items()} == {"cells": 2, "cells aside": 1}
+        assert [float(x) for x in re.findall(r"M([\d.]+) ", drawn["cells"])] == [46.0, 608.0]
+
+    def test_of_very_many_cells_every_so_many_is_drawn_evenly(self) -> None:
+        lanes = [lane(list(np.linspace(0, 1, 101)), titled=False)]
+        svg = strip.condition_svg(lanes, mean=0.5, sd=0.1, tone="sample", title="t", every=10)
+        assert [float(x) for x in re.findall(r"M([\d.]+) ", svg)] == pytest.approx(
+            [46 + 562 * share for share in np.arange(0.05, 1, 0.1)], abs=0.06
+        )
 
     def test_dots_lie_at_their_occupancy_and_in_their_lane(self) -> None:
         root = ElementTree.fromstring(

@@ -10,6 +10,7 @@ rule report:
         plan.path(layout.log("report", "report")),
     conda:
         "../../envs/cpu.yaml"
+    threads: 8
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
@@ -19,4 +20,4 @@ rule report:
         source=source("report"),
     shell:
         "lysoquant report . --settings {params.settings:q}"
-        " --record {output.record:q} > {log:q} 2>&1"
+        " --record {output.record:q} --cores {threads} > {log:q} 2>&1"

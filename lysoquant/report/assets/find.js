@@ -1,0 +1,48 @@
+const startFind = () => {
+  const [find, condition] = [byId("find"), byId("condition")];
+  const names = DATA.conditions;
+  const nameOf = (index) => WELLS.condition[index] || "no condition";
+  condition.append(option("", "all"), ...names.map((name) => option(name, name)));
+  byId("found").append(...names.slice(0, 500).map((name) => option(name, name)));
+  const matches = (text) => {
+    const asked = text.trim().toLowerCase();
+    const indices = WELLS.well.map((_, index) => index);
+    const named = indices.filter((index) => WELLS.well[index].toLowerCase() === asked.replace(/^([a-z]+)(\d)$/, "$10$2") || keyOf(index).toLowerCase() === asked);
+    return named.length ? named : indices.filter((index) => nameOf(index).toLowerCase().includes(asked) || keyOf(index).toLowerCase().includes(asked));
+  };
+  const clear = () => {
+    [find.value, condition.value] = ["", ""];
+    highlight(null);
+  };
+  find.addEventListener("input", () => {
+    condition.value = "";
+    highlight(find.value.trim() ? matches(find.value) : null);
+  });
+  find.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      clear();
+    } else if (event.key === "Enter" && find.value.trim()) {
+      const [first] = matches(find.value);
+      if (first === undefined) return;
+      focusWell(first);
+      openWell(first);
+    }
+  });
+  condition.addEventListener("change", () => {
+    find.value = "";
+    highlight(condition.value ? WELLS.well.map((_, index) => index).filter((index) => nameOf(index) === condition.value) : null);
+  });
+  byId("clear").addEventListener("click", () => { clear(); find.focus(); });
+  document.addEventListener("keydown", (event) => {
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      find.focus();
+      show(find);
+    } else if (event.key === "Escape") {
+      if (maps.chosen !== null) closePanel();
+      else hush();
+    }
+  });
+};
