@@ -61,9 +61,8 @@ def ticks(low: float, high: float, *, about: int = 5) -> list[float]:
     >>> ticks(0.0, 1.0)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99)
+    power = 10.0 ** math.floor(math.log10((high - low) / about))
+    step = next(factor * power for factor in (1, 2, 5, 10) if (high - low) / (factor * power) <= about + 1)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(number * step, 12) for number in range(first, last + 1)]
 

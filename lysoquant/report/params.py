@@ -21,7 +21,7 @@ class ReportParams(Params):
     """Cells farthest from their condition's median shown for each condition in the montage."""
     crop_um: Annotated[float, Field(gt=1, le=100)] = 20.0
     """Edge of a montage crop."""
-    max_mb: Annotated[float, Field(ge=1, le=500)] = 45.0
+    max_mb: Annotated[float, Field(ge=0.4, le=500)] = 45.0
     """Largest size of the page in MB (10⁶ bytes): pictures of fields are made so small that it holds, or left out."""
 
 

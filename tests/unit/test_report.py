@@ -228,6 +228,60 @@ class TestReruns:
         assert once("b" if change == "settings" else "a") != first
 
 
+class TestPictures:
+    PLATE = {"A01": FakeWell("wt", n_fields=2, n_regions=3), "B02": FakeWell("ko", n_regions=3)}  # noqa: RUF012
+
+    def counts(self, layout: Layout, plates: dict[str, list[str]], **params: object) -> tuple[int, int]:
+        some = settings(montage_cells=0, strange_cells=0, **params)
+        record = run(layout=layout, plates=plates, settings=some, record=layout.project_record("report"))
+        return record["counts"]["fields"], record["counts"]["fields_made"]
+
+    def test_are_made_once_and_again_only_where_a_record_changed(self, layout: Layout) -> None:
+        plates = write_project(layout, {"p": self.PLATE})
+        assert self.counts(layout, plates) == (3, 3)
+        write_json(layout.project_work_record("aggregate"), {"digest": "another plate map"})
+        assert self.counts(layout, plates) == (3, 0)
+        write_json(layout.well_record("p", "segment", "A01"), {"digest": "segment-2"})
+        assert self.counts(layout, plates) == (3, 2)
+        layout.well_pictures("p", "B02").write_text("damaged")
+        write_json(layout.project_work_record("aggregate"), {"digest": "a third"})
+        assert self.counts(layout, plates) == (3, 1)
+
+    def test_do_not_depend_on_the_cores_or_on_what_was_kept(self, layout: Layout) -> None:
+        plates = write_project(layout, {"p": self.PLATE})
+        run(layout=layout, plates=plates, settings=settings(), record=layout.project_record("report"), cores=3)
+        page = layout.report.read_bytes()
+        write_json(layout.project_work_record("aggregate"), {"digest": "another"})
+        run(layout=layout, plates=plates, settings=settings(title="b"), record=layout.project_record("report"))
+        layout.report.unlink()
+        write_json(layout.project_work_record("aggregate"), {"digest": "aggregate-1", "seconds": 1.5})
+        run(layout=layout, plates=plates, settings=settings(), record=layout.project_record("report"), cores=1)
+        again = layout.report.read_bytes()
+        blocks = [re.findall(rb'<script type="application/json".*?</script>', text) for text in (page, again)]
+        assert blocks[0] == blocks[1]
+        assert len(blocks[0]) == 1 + 1 + 2
+
+    def test_the_page_stays_below_its_largest_size_and_says_what_it_left_out(self, layout: Layout) -> None:
+        wells = {f"{row}{column:02d}": FakeWell("wt", n_fields=3) for row in "ABC" for column in range(1, 5)}
+        plates = write_project(layout, {"p": wells})
+        assert self.counts(layout, plates) == (36, 36)
+        large = layout.report.stat().st_size
+        assert self.counts(layout, plates, max_mb=0.4) == (24, 24), "two of three fields of every well"
+        html = layout.report.read_text(encoding="utf-8")
+        assert len(html.encode()) <= 400_000 < large
+        assert "12 of 36 fields are left out (report.max_mb)." in html
+        assert html.count("left out to keep the page small") == 12
+
+    def test_a_field_that_cannot_be_read_has_its_reason_in_place_of_the_picture(self, layout: Layout) -> None:
+        plates = write_project(layout, {"p": self.PLATE})
+        field = layout.plate_store("p") / "A" / "01" / "1"
+        for path in (field / "0" / "c").rglob("*"):
+            if path.is_file():
+                path.unlink()
+        assert self.counts(layout, plates) == (2, 2)
+        assert "no picture: field A01/1" in layout.report.read_text(encoding="utf-8")
+
+
 class TestWording:
     def test_durations(self) -> None:
         said = [wording.duration(seconds) for seconds in (8.44, 60, 200, 7500)]
