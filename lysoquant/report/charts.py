@@ -13,8 +13,9 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from lysoquant.report.axes import Frame, frame_svg, line, padded, rectangle, words
+from lysoquant.report.screen import hit_name, is_hit
 from lysoquant.report.strip import jitter
-from lysoquant.report.wording import UNDEFINED, fraction, number
+from lysoquant.report.wording import UNDEFINED, count, fraction, number
 
 _MAD_TO_SD: Final = 1.4826
 _LIMIT_SD: Final = 3.0
@@ -134,25 +135,27 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
         y = padded([0.0, *(point[1] for point in points)])
         titles = ("rank", "score (robust z)")
         name, left = "Score by rank", len(rows) - len(points)
-    frame = Frame(padded([0.0, *(point[0] for point in points)]), y, 52, 10, 560, 320)
+    frame = Frame(padded([0.0, *(point[0] for point in points)], share=0.1), y, 52, 10, 560, 320)
     parts = [frame_svg(frame, x_title=titles[0], y_title=titles[1])]
     if frame.x[0] < 0 < frame.x[1]:
         parts.append(line("zero", (frame.at_x(0), frame.top), (frame.at_x(0), frame.top + frame.height)))
     # Hits come last, so that they lie on top.
-    for px, py, row in sorted(points, key=lambda point: _is_hit(point[2])):
-        kind, radius = (f"hit {_direction(row)}".strip(), 4.4) if _is_hit(row) else ("tested", 3.2)
-        links = {"wells": str(row.get("wells", "")), "condition": str(row["condition"])}
+    for px, py, row in sorted(points, key=lambda point: is_hit(point[2])):
+        kind, radius = (f"hit {_direction(row)}".strip(), 4.4) if is_hit(row) else ("tested", 3.2)
+        links = {"wells": str(row.get("wells", "")), "condition": hit_name(row)}
         parts.append(_dot(frame, (px, py), kind, radius, _said_of_hit(row), **links))
-    named = sorted((point for point in points if _is_hit(point[2])), key=lambda point: _rank(point[2]))[:_LABELLED]
+    named = sorted((point for point in points if is_hit(point[2])), key=lambda point: _rank(point[2]))[:_LABELLED]
     parts += [
-        words("name", (frame.at_x(px) + 7, frame.at_y(py) + 3.5), str(row["condition"])[:28]) for px, py, row in named
+        words("name", (frame.at_x(px) + side * 7, frame.at_y(py) + 3.5), hit_name(row)[:28], anchor=anchor)
+        for px, py, row in named
+        for side, anchor in [(-1, "end") if frame.at_x(px) > frame.left + 0.7 * frame.width else (1, "start")]
     ]
-    note = f"{left:,} conditions without these numbers are not drawn." if left else ""
+    note = f"{count(left, 'row')} of the list without these numbers not drawn." if left else ""
     return Chart(name, _svg(parts, (700, 380), "hits", f"{name} of {len(points)} tested conditions"), note)
 
 
 def _said_of_hit(row: Mapping[Hashable, Any]) -> str:
-    parts = [f"{row['condition']}: {'hit' if _is_hit(row) else 'no hit'}"]
+    parts = [f"{hit_name(row)}: {'hit' if is_hit(row) else 'no hit'}"]
     if _is_number(row.get("effect")):
         parts.append(f"effect {number(float(row['effect']))}")
     if _is_number(row.get("effect_ci_low")) and _is_number(row.get("effect_ci_high")):
@@ -163,7 +166,7 @@ def _said_of_hit(row: Mapping[Hashable, Any]) -> str:
     return ", ".join(parts)
 
 
-def dose_charts(curves: pd.DataFrame, wells: pd.DataFrame) -> list[Chart]:
+def dose_charts(curves: pd.DataFrame, wells: pd.DataFrame, *, column: str = "dose") -> list[Chart]:
     """Dose-response curves over the wells that they were fitted to.
 
     Parameters
@@ -171,12 +174,14 @@ def dose_charts(curves: pd.DataFrame, wells: pd.DataFrame) -> list[Chart]:
     curves : pandas.DataFrame
         The dose-response table.
     wells : pandas.DataFrame
-        The well table; its column ``dose`` places the wells, where the plate map has one.
+        The well table.
+    column : str
+        Its column with the doses.
     """
-    doses = pd.to_numeric(wells["dose"], errors="coerce") if "dose" in wells else pd.Series(np.nan, index=wells.index)
+    doses = pd.to_numeric(wells[column], errors="coerce") if column in wells else pd.Series(np.nan, index=wells.index)
     charts = []
     for row in curves.to_dict("records"):
-        usable = (wells["condition"] == row["condition"]) & (doses > 0) & wells["occupancy_mean"].notna()
+        usable = (wells["condition"] == row["condition"]) & (doses > 0) & wells["occupancy_pooled"].notna()
         charts.append(_dose_chart(row, wells.assign(dose=doses)[usable]))
     return charts
 
@@ -187,7 +192,7 @@ def _dose_chart(row: Mapping[Hashable, Any], wells: pd.DataFrame) -> Chart:
     ends = padded(logs or ([math.log10(ec50) - 2, math.log10(ec50) + 2] if not math.isnan(ec50) else []))
     frame = Frame(ends, (0.0, 1.0), 52, 8, 240, 150)
     powers = [(power, f"{10.0**power:g}") for power in range(math.ceil(ends[0]), math.floor(ends[1]) + 1)]
-    parts = [frame_svg(frame, x_title="dose", y_title="occupancy", x_ticks=powers)]
+    parts = [frame_svg(frame, x_title="dose", y_title="pooled occupancy", x_ticks=powers)]
     ci = [float(row.get(name, math.nan)) for name in ("ec50_ci_low", "ec50_ci_high")]
     if all(math.isfinite(value) and value > 0 for value in ci):
         low, high = (frame.at_x(min(max(math.log10(value), ends[0]), ends[1])) for value in ci)
@@ -196,7 +201,7 @@ def _dose_chart(row: Mapping[Hashable, Any], wells: pd.DataFrame) -> Chart:
     if not math.isnan(ec50) and all(math.isfinite(value) for value in numbers):
         parts.append(_curve(frame, ec50, *numbers))
     for x, well in zip(logs, wells.to_dict("records"), strict=True):
-        value, key = float(well["occupancy_mean"]), f"{well['plate']}:{well['well']}"
+        value, key = float(well["occupancy_pooled"]), f"{well['plate']}:{well['well']}"
         text = f"{well['plate']} {well['well']}: dose {float(well['dose']):g}, occupancy {fraction(value)}"
         parts.append(_dot(frame, (x, value), "well-dot", 3.2, text, key=key))
     interval = f" ({number(ci[0])} to {number(ci[1])})" if all(map(math.isfinite, ci)) else ""
@@ -231,10 +236,6 @@ def _svg(parts: Sequence[str], size: tuple[int, int], tone: str, title: str) -> 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(float(value))
-
-
-def _is_hit(row: Mapping[Hashable, Any]) -> bool:
-    return str(row.get("is_hit")) == "True"
 
 
 def _direction(row: Mapping[Hashable, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -92,7 +92,6 @@ def page_data(
         "lysosome": lysosome,
         "contrasts": [pictured.contrasts.get(name) for name in plates],
         "note": pictured.note,
-        "hits": _hits(tables.hits),
         "palettes": {"viridis": heatmap.VIRIDIS, "cividis": heatmap.CIVIDIS, "diverging": heatmap.DIVERGING},
     }
 
@@ -110,20 +109,6 @@ def _fields(tables: Tables) -> Json:
             [int(row["field"]), str(row["status"]), str(row["reason"])]
         )
     return found
-
-
-def _hits(hits: pd.DataFrame) -> list[Json]:
-    if not {"condition", "is_hit"} <= set(hits.columns):
-        return []
-    return [_hit(row) for row in hits.to_dict("records")]
-
-
-def _hit(row: Mapping[Hashable, Any]) -> Json:
-    return {
-        "condition": str(row["condition"]),
-        "is_hit": str(row["is_hit"]) == "True",
-        "wells": str(row.get("wells", "")).split(),
-    }
 
 
 def columns_of_cells(columns: Sequence[str], *, n_cells: int, max_mb: float) -> list[str]:

@@ -83,10 +83,15 @@ def make(layout: Layout, tables: Tables, settings: ReportSettings) -> Montage:
 
 
 def _hits(tables: Tables) -> list[str]:
-    if "is_hit" not in tables.hits:
+    """Conditions of hits, by rank."""
+    if not {"is_hit", "wells"} <= set(tables.hits):
         return []
+    keys = zip(tables.wells["plate"], tables.wells["well"], tables.wells["condition"], strict=True)
+    condition = {f"{plate}:{well}": str(name) for plate, well, name in keys}
     hits = tables.hits[tables.hits["is_hit"].astype(str) == "True"]
-    return [str(name) for name in (hits.sort_values("rank", kind="stable") if "rank" in hits else hits)["condition"]]
+    ranked = hits.sort_values("rank", kind="stable") if "rank" in hits else hits
+    found = [condition.get(key, "") for wells in ranked["wells"] for key in str(wells).split()]
+    return [name for name in dict.fromkeys(found) if name]
 
 
 def _order(conditions: Sequence[str], hits: Sequence[str]) -> list[str]:

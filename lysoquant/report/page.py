@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lysoquant.report import charts, content, montage, quality, screen, strip, tabular
-from lysoquant.report.methods import methods
+from lysoquant.report.methods import methods, setting
 from lysoquant.report.params import ReportSettings
 from lysoquant.report.wording import duration, listing
 
@@ -172,7 +172,7 @@ def _page(
         "control_charts": charts.control_charts(tables.wells),
         "plates": tabular.plain_table(tables.plates),
         "plates_line_qc": screen.plate_line(tables.plates),
-        "dose_charts": charts.dose_charts(tables.dose_response, tables.wells),
+        "dose_charts": charts.dose_charts(tables.dose_response, tables.wells, column=_dose_column(settings)),
         "dose_response": tabular.plain_table(tables.dose_response),
         "wells": tabular.well_table(tables.wells),
         "conditions": tabular.plain_table(tables.conditions),
@@ -185,12 +185,17 @@ def _page(
         "cargo": settings.channels.cargo,
         "lysosome": settings.channels.lysosome,
         "quality": quality.quality(tables),
-        "methods": methods(settings, models=provenance.models, tests=_tests(tables)),
+        "methods": methods(settings, models=provenance.models, tests=_tests(tables), is_screen=bool(len(tables.hits))),
         "models": [_model_facts(model) for model in provenance.models],
         "versions": [(name, ", ".join(found)) for name, found in provenance.versions.items()],
         "seconds": [(stage, f"{wells:,}", duration(seconds)) for stage, wells, seconds in provenance.seconds],
         "config": yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True, width=100),
     }
+
+
+def _dose_column(settings: ReportSettings) -> str:
+    """The well table's column with doses, which aggregate fitted curves to."""
+    return str(setting(settings.config, "aggregate", "screen", "dose_column") or "dose")
 
 
 def _group_view(group: PictureGroup) -> dict[str, Any]:

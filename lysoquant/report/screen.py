@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from lysoquant.report.wording import count
+
+
+def is_hit(row: Mapping[Hashable, Any]) -> bool:
+    """Whether a row of the hit list is a hit."""
+    return str(row.get("is_hit")) == "True"
+
+
+def hit_name(row: Mapping[Hashable, Any]) -> str:
+    """A row of the hit list by its condition, or its wells where it has none, and its dose."""
+    name = str(row.get("condition", "")) or str(row.get("wells", ""))
+    dose = row.get("dose")
+    return f"{name}, {dose:g}" if isinstance(dose, int | float) and math.isfinite(dose) else name
+
+
+def tested(hits: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the hit list that were tested: those with a rank. Others say why they were left out."""
+    ranks = pd.to_numeric(hits["rank"], errors="coerce") if "rank" in hits else pd.Series(1, index=hits.index)
+    return hits[ranks > 0]
 
 
 def hit_line(hits: pd.DataFrame) -> str:
@@ -12,12 +34,12 @@ def hit_line(hits: pd.DataFrame) -> str:
     if "is_hit" not in hits or not len(hits):
         return ""
     found = hits[hits["is_hit"].astype(str) == "True"]
-    tested = f"{count(len(hits), 'tested condition')}"
+    among = count(len(tested(hits)), "tested condition")
     if not len(found):
-        return f"None of {tested} is a hit."
+        return f"None of {among} is a hit."
     directions = found["direction"] if "direction" in found else pd.Series(dtype=str)
     said = [f"{n:,} {word}" for word in ("up", "down") if (n := int((directions == word).sum()))]
-    return f"{count(len(found), 'hit')} among {tested}" + (f": {', '.join(said)}." if said else ".")
+    return f"{count(len(found), 'hit')} among {among}" + (f": {', '.join(said)}." if said else ".")
 
 
 def plate_line(plates: pd.DataFrame) -> str:

@@ -36,7 +36,7 @@ _CELL_COLUMNS: Final = (
 _TEXT: Final = dict.fromkeys(
     (
         *("plate", "well", "condition", "control", "reference", "test", "wells", "flags", "reason", "direction"),
-        "is_hit",
+        *("is_hit", "factor", "level", "measurement", "scale", "unit", "adjustment", "note"),
     ),
     str,
 )

@@ -66,7 +66,7 @@ _WELL_COLUMNS: Final = (
 )
 
 _HIT_COLUMNS: Final = (
-    *("rank", "condition", "is_hit", "direction", "effect", "effect_ci_low", "effect_ci_high", "score", "ssmd"),
+    *("rank", "condition", "dose", "is_hit", "direction", "effect", "effect_ci_low", "effect_ci_high", "score", "ssmd"),
     *("p_value", "p_adjusted", "n_plates", "n_wells", "n_cells", "n_endolysosomes", "occupancy_pooled", "flags"),
     *("reason", "wells"),
 )

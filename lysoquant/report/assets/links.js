@@ -40,22 +40,18 @@ const startLinks = () => {
       }
     });
   });
-  const byCondition = new Map(DATA.hits.map((hit) => [hit.condition, hit.wells]));
-  const column = all("#table-hits thead th").findIndex((heading) => heading.title === "condition");
+  const columnOf = (selector, name) => all(`${selector} thead th`).findIndex((heading) => heading.title === name);
+  const [named, listed] = ["condition", "wells"].map((name) => columnOf("#table-hits", name));
   all("#table-hits tbody tr").forEach((row) => {
-    const cell = row.cells[column];
-    const wells = cell && byCondition.get(cell.dataset.value);
-    if (wells && wells.length) cell.replaceChildren(make("button", { type: "button", class: "link", dataset: { wells: wells.join(" ") } }, cell.textContent));
+    const wells = listed < 0 ? "" : row.cells[listed].dataset.value;
+    const cell = row.cells[named];
+    if (wells && cell) cell.replaceChildren(make("button", { type: "button", class: "link", dataset: { wells } }, cell.textContent || wells));
   });
-  [["#table-wells"], ["#table-plates"]].forEach(([selector]) => {
-    const at = (name) => all(`${selector} thead th`).findIndex((heading) => heading.title === name);
-    const [well, plate] = [at("well"), at("plate")];
-    if (well < 0) return;
-    all(`${selector} tbody tr`).forEach((row) => {
-      const cell = row.cells[well];
-      const name = plate < 0 ? DATA.plates[0].name : row.cells[plate].dataset.value;
-      cell.replaceChildren(make("button", { type: "button", class: "link", dataset: { key: `${name}:${cell.dataset.value}` } }, cell.textContent));
-    });
+  const [well, plate] = ["well", "plate"].map((name) => columnOf("#table-wells", name));
+  all("#table-wells tbody tr").forEach((row) => {
+    const cell = row.cells[well];
+    const name = plate < 0 ? DATA.plates[0].name : row.cells[plate].dataset.value;
+    cell.replaceChildren(make("button", { type: "button", class: "link", dataset: { key: `${name}:${cell.dataset.value}` } }, cell.textContent));
   });
 };
 
