@@ -150,7 +150,7 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
         for px, py, row in named
         for side, anchor in [(-1, "end") if frame.at_x(px) > frame.left + 0.7 * frame.width else (1, "start")]
     ]
-    note = f"{count(left, 'row')} of the list without these numbers not drawn." if left else ""
+    note = f"Without these numbers, so not drawn: {count(left, 'row')} of the list." if left else ""
     return Chart(name, _svg(parts, (700, 380), "hits", f"{name} of {len(points)} tested conditions"), note)
 
 

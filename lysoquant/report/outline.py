@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-LEAST: Final = 5
-"""Points of the smallest outline: fewer don't look round."""
+LEAST: Final = 4
+"""Points of the smallest outline; it is a few pixels wide."""
 
 _MOST: Final = 250
 """Points of the longest outline: their number has one byte."""

@@ -28,7 +28,7 @@ _BITS_PER_PIXEL: Final = 0.55
 
 _QUALITIES: Final = (75, 60, 45, 30, 18)
 
-OUTLINE_SHARE: Final = 0.45
+OUTLINE_SHARE: Final = 0.5
 """Largest part of a field's bytes that its outlines get."""
 
 Plane = npt.NDArray[Any]

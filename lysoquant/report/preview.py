@@ -17,7 +17,7 @@ Json = dict[str, Any]
 Labels = npt.NDArray[np.integer[Any]]
 
 _SPACING_PX: Final = 3.0
-"""Pixels of the picture that one point of an endolysosome's outline stands for; twice as many of a cell's."""
+"""Pixels of the picture that one point of an outline stands for: on the grid below, steps of at most six."""
 
 _GRID: Final = 2
 """Steps of the outlines' grid in a pixel of the picture."""
@@ -106,7 +106,7 @@ def field_view(
 
 def _cells(cells: Labels, per_px: float) -> tuple[list[int], bytes]:
     every = _every(per_px)
-    curves = outline.outlines(cells[::every, ::every], spacing_px=2 * _SPACING_PX / per_px / every)
+    curves = outline.outlines(cells[::every, ::every], spacing_px=_SPACING_PX / per_px / every)
     return list(curves), outline.encode_outlines(list(curves.values()), scale=every * per_px * _GRID)
 
 

@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lysoquant.channels import Channels
 from lysoquant.report import blocks, charts, choice, explorer, measures, screen
 from lysoquant.report.axes import padded, ticks
+from lysoquant.report.methods import methods
+from lysoquant.report.params import ReportParams, ReportSettings
 from lysoquant.report.tabular import MAX_ROWS, hit_table, plain_table
 
 HOSTILE = "</script><!--<script>alert(1)</script>\u2028\"'&amp;"
@@ -176,7 +179,7 @@ def wells_of(plates: dict[str, list[float]], *, control: str = "") -> pd.DataFra
         for plate, values in plates.items()
         for column, value in enumerate(values, start=1)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(occupancy_pooled=lambda wells: wells["occupancy_mean"])
 
 
 def circles(chart: charts.Chart) -> list[ElementTree.Element]:
@@ -221,7 +224,7 @@ class TestHits:
             HOSTILE: "hit down",
         }
         assert dots[0].attrib["data-wells"] == "p:A01 p:A02"
-        assert chart.note == "1 conditions without these numbers are not drawn."
+        assert chart.note == "Without these numbers, so not drawn: 1 row of the list."
         # A p of zero lies at the smallest p that is not.
         assert len({dot.attrib["cy"] for dot in dots}) == 1
 
@@ -251,6 +254,18 @@ class TestHits:
     )
     def test_in_words(self, table: pd.DataFrame, line: str) -> None:
         assert screen.hit_line(table) == line
+
+    def test_a_row_is_named_by_condition_dose_and_else_by_its_wells(self) -> None:
+        rows = [
+            {"condition": "a", "dose": math.nan},
+            {"condition": "a", "dose": 0.5},
+            {"condition": "", "wells": "p:A01"},
+        ]
+        assert [screen.hit_name(row) for row in rows] == ["a", "a, 0.5", "p:A01"]
+
+    def test_rows_without_a_rank_were_not_tested(self) -> None:
+        left_out = hits().assign(rank=["", "1", "2"])
+        assert screen.hit_line(left_out).startswith("2 hits among 2 tested conditions")
 
     def test_plates_in_words(self) -> None:
         plates = pd.DataFrame({"plate": ["p", "q"], "flags": ["", "edge_effect;drift"]})
@@ -297,3 +312,37 @@ class TestAxes:
 def test_long_tables_are_cut_and_say_so() -> None:
     table = plain_table(pd.DataFrame({"a": range(MAX_ROWS + 7)}))
     assert (len(table.rows), table.n_left_out) == (MAX_ROWS, 7)
+
+
+class TestMethods:
+    CONFIG = {  # noqa: RUF012
+        "aggregate": {
+            "statistics": {"unit": "replicate", "adjust": "holm"},
+            "screen": {"normalise": "b_score", "max_p_adjusted": 0.01, "min_effect": 0.05},
+        }
+    }
+
+    def said(self, config: dict[str, object], *, tests: list[str], is_screen: bool) -> str:
+        channels = Channels(lysosome="RAB7", cargo="SEC62")
+        settings = ReportSettings(channels=channels, params=ReportParams(), config=config)
+        return methods(settings, models=[], tests=tests, is_screen=is_screen)
+
+    def test_statistics_and_hits_are_told_as_they_were_set(self) -> None:
+        said = self.said(self.CONFIG, tests=["Welch t on well means"], is_screen=True)
+        assert (
+            "Conditions were compared with the negative control by Welch t on well means; wells of one plate, "
+            "condition and replicate number were averaged and counted as one replicate; p values were adjusted by Holm."
+            in said
+        )
+        assert (
+            "held against the median of its plate, with row and column effects removed by median polish. A hit has an "
+            "adjusted p value (Benjamini and Hochberg, over the screen) of at most 0.01 and differs from its reference "
+            "by an occupancy of at least 0.05." in said
+        )
+
+    def test_what_is_not_set_or_not_done_is_left_out(self) -> None:
+        said = self.said({}, tests=["Welch t"], is_screen=True)
+        assert "negative control by Welch t. The method" in said
+        assert "hit" not in said
+        assert "hit" not in self.said(self.CONFIG, tests=[], is_screen=False)
+        assert "compared" not in self.said(self.CONFIG, tests=[], is_screen=False)
