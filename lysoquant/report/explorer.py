@@ -12,6 +12,7 @@ import pandas as pd
 
 from lysoquant.report import blocks, heatmap, measures
 from lysoquant.report.content import NO_CONDITION, Tables, condition_order, well_status
+from lysoquant.report.picture import GAMMA
 from lysoquant.report.wording import flag_words
 from lysoquant.vocabulary import OK
 
@@ -91,6 +92,7 @@ def page_data(
         "cargo": cargo,
         "lysosome": lysosome,
         "contrasts": [pictured.contrasts.get(name) for name in plates],
+        "gamma": GAMMA,
         "note": pictured.note,
         "palettes": {"viridis": heatmap.VIRIDIS, "cividis": heatmap.CIVIDIS, "diverging": heatmap.DIVERGING},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -13,7 +12,7 @@ LEAST: Final = 4
 """Points of the smallest outline; it is a few pixels wide."""
 
 _MOST: Final = 250
-"""Points of the longest outline: their number has one byte."""
+"""Points of the longest outline: more are not seen."""
 
 _ESCAPE: Final = 0
 """A byte before a step that is too long for half a byte a direction."""
@@ -119,20 +118,37 @@ def encode_outlines(curves: Sequence[Points], *, scale: float) -> bytes:
     Returns
     -------
     bytes
-        Each curve: number of points (1 byte), its first point (y and x, 2 bytes each, little-endian), then a step to
-        each next point: one byte, ``(dy + 8) << 4 | (dx + 8)``, for steps of -7 to 7, else a zero byte and dy, dx as
-        signed numbers of 2 bytes.
+        Each curve: number of points; the step (dy, dx) to its first point from that of the curve before, or from 0, 0;
+        then a step to each next point: one byte, ``(dy + 8) << 4 | (dx + 8)``, for steps of -7 to 7, else a zero byte,
+        dy and dx. All but that one byte are numbers of seven bits a byte, lowest first, the eighth bit says that more
+        follow; steps are first doubled, and of negative ones the bits turned over (0, -1, 1, -2 are 0, 1, 2, 3).
     """
     coded = bytearray()
+    before = [0, 0]
     for curve in curves:
         grid = np.clip(np.rint(curve * scale), 0, 65535).astype(np.int64)
-        coded += struct.pack("<BHH", len(grid), *grid[0].tolist())
+        first = grid[0].tolist()
+        coded += _number(len(grid)) + _step(first[0] - before[0]) + _step(first[1] - before[1])
+        before = first
         for dy, dx in np.diff(grid, axis=0).tolist():
             if max(abs(dy), abs(dx)) <= 7:
                 coded.append((dy + 8) << 4 | (dx + 8))
             else:
                 coded.append(_ESCAPE)
-                coded += struct.pack("<hh", dy, dx)
+                coded += _step(dy) + _step(dx)
+    return bytes(coded)
+
+
+def _step(value: int) -> bytes:
+    return _number(2 * value if value >= 0 else -2 * value - 1)
+
+
+def _number(value: int) -> bytes:
+    coded = bytearray()
+    while value > 127:
+        coded.append(value & 127 | 128)
+        value >>= 7
+    coded.append(value)
     return bytes(coded)
 
 
@@ -157,11 +173,7 @@ def encode_marks(centres: Points, *, size: tuple[int, int]) -> bytes:
     x = np.clip(np.rint(centres[:, 1]), 0, columns - 1).astype(np.int64)
     coded = bytearray()
     for gap in np.diff(np.sort(y * columns + x), prepend=0).tolist():
-        rest = gap
-        while rest > 127:
-            coded.append(rest & 127 | 128)
-            rest >>= 7
-        coded.append(rest)
+        coded += _number(gap)
     return bytes(coded)
 
 

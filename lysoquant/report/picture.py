@@ -28,7 +28,10 @@ _BITS_PER_PIXEL: Final = 0.55
 
 _QUALITIES: Final = (75, 60, 45, 30, 18)
 
-OUTLINE_SHARE: Final = 0.5
+GAMMA: Final = 0.7
+"""Exponent of brightness between black and white: dim structures are seen beside bright ones."""
+
+OUTLINE_SHARE: Final = 0.55
 """Largest part of a field's bytes that its outlines get."""
 
 Plane = npt.NDArray[Any]
@@ -81,9 +84,9 @@ def allowance(n_bytes: float, n_fields: int) -> int:
     return next((step for step in _ALLOWANCES if step <= each), 0)
 
 
-def picture_edge(allowed: int) -> int:
-    """Longer edge of a picture for which a field's bytes should do."""
-    pixels = allowed * (1 - OUTLINE_SHARE / 2) * 8 / _BITS_PER_PIXEL / 2
+def picture_edge(allowed: float) -> int:
+    """Longer edge of a picture of two channels for which so many bytes should do."""
+    pixels = allowed * 8 / _BITS_PER_PIXEL / 2
     return next((edge for edge in EDGES if edge * edge <= pixels), EDGES[-1])
 
 
@@ -109,7 +112,7 @@ def stacked(
     planes : sequence of ndarray, shape (y, x)
         Lysosome and cargo, at any level.
     contrasts : sequence of (float, float)
-        Grey values that become black and white.
+        Grey values that become black and white; between them brightness goes with the power :data:`GAMMA`.
     size : tuple of int
         Rows and columns of each in the picture.
 
@@ -123,8 +126,9 @@ def stacked(
 
 def _scaled(plane: Plane, contrast: tuple[float, float]) -> npt.NDArray[np.float32]:
     low, high = contrast
-    scaled = (plane.astype(np.float32) - np.float32(low)) * np.float32(255.0 / (high - low))
-    return scaled.clip(0.0, 255.0).astype(np.float32)
+    share = ((plane.astype(np.float32) - np.float32(low)) / np.float32(high - low)).clip(0.0, 1.0)
+    scaled: npt.NDArray[np.float32] = share ** np.float32(GAMMA) * np.float32(255.0)
+    return scaled
 
 
 def _resized(plane: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -135,7 +139,7 @@ def _resized(plane: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArr
     return grey
 
 
-def encoded(picture: npt.NDArray[np.uint8], *, allowed: int) -> tuple[bytes, int]:
+def encoded(picture: npt.NDArray[np.uint8], *, allowed: int) -> bytes:
     """A grey picture as WebP of at most so many bytes.
 
     Parameters
@@ -147,18 +151,16 @@ def encoded(picture: npt.NDArray[np.uint8], *, allowed: int) -> tuple[bytes, int
 
     Returns
     -------
-    tuple of (bytes, int)
-        The file, and by how much the picture was made smaller (1, 2, 4, ...): the best quality that fits; where none
-        does, the picture is halved.
+    bytes
+        The file of the best quality that fits; where none does, of the picture halved, and halved again.
     """
-    shrunk = 1
     while True:
         for quality in _QUALITIES:
             data = _webp(picture, quality)
             if len(data) <= allowed or max(picture.shape) <= 16:
-                return data, shrunk
+                return data
         half = (max(picture.shape[0] // 4, 1) * 2, max(picture.shape[1] // 2, 1))
-        picture, shrunk = _resized(picture.astype(np.float32), half), shrunk * 2
+        picture = _resized(picture.astype(np.float32), half)
 
 
 def _webp(picture: npt.NDArray[np.uint8], quality: int) -> bytes:

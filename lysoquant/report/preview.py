@@ -17,12 +17,12 @@ Json = dict[str, Any]
 Labels = npt.NDArray[np.integer[Any]]
 
 _SPACING_PX: Final = 3.0
-"""Pixels of the picture that one point of an outline stands for: on the grid below, steps of at most six."""
+"""Length that one point of an outline stands for, in pixels of half the picture's bytes: steps of six of the grid."""
 
 _GRID: Final = 2
-"""Steps of the outlines' grid in a pixel of the picture."""
+"""Steps of the outlines' grid in such a pixel."""
 
-_SMALLEST_BYTES: Final = 5 + outline.LEAST - 1
+_SMALLEST_BYTES: Final = 3 + outline.LEAST - 1
 """Bytes of the smallest outline."""
 
 TOO_MANY: Final = "its {n:,} endolysosomes are too many to be outlined in a page of this size"
@@ -80,21 +80,21 @@ def field_view(
     Returns
     -------
     dict
-        ``size`` (rows, columns) of the picture, ``image`` (WebP, lysosome above cargo), ``cells`` (numbers and
-        outlines), ``empty`` and ``loaded`` (outlines, or marks where outlines don't fit: ``shape``), ``grid`` (rows
-        and columns of the outlines' coordinates), ``note``.
+        ``image`` (WebP, lysosome above cargo, of the size for which there is room), ``size`` (rows, columns) of what
+        the outlines are drawn on, ``cells`` (numbers and outlines), ``empty`` and ``loaded`` (outlines, or marks where
+        outlines don't fit: ``shape``), ``note``.
     """
-    size = picture.size_within(shape, picture.picture_edge(allowed))
+    size = picture.size_within(shape, picture.picture_edge(allowed / 2))
     per_px = size[0] / shape[0]
     share = int(allowed * picture.OUTLINE_SHARE)
     numbers, drawn = _cells(cells, per_px)
     kind, empty, loaded = _endolysosomes(endolysosomes, regions, size, per_px, share - len(drawn))
     used = len(drawn) + len(empty) + len(loaded)
-    image, shrunk = picture.encoded(picture.stacked(planes, contrasts=contrasts, size=size), allowed=allowed - used)
+    pixels = picture.size_within(shape, picture.picture_edge(allowed - used))
+    image = picture.encoded(picture.stacked(planes, contrasts=contrasts, size=pixels), allowed=allowed - used)
     return {
         "field": index,
         "size": [size[0], size[1]],
-        "shrunk": shrunk,
         "image": _text(image),
         "cells": {"numbers": numbers, "lines": _text(drawn)},
         "shape": kind,

@@ -141,6 +141,11 @@ def test_any_measurement_as_heat_map(opened: Opened) -> None:
     assert opened.page.locator("#legend svg").get_attribute("aria-label") == (
         "Touches the border (share of cells) from 0.00 to 1.00"
     )
+    opened.page.select_option("#measure", label="Occupancy")
+    assert fills() == first
+    opened.page.locator("#stretch").click()
+    stretched = [fill for name, fill in fills().items() if name not in ("D05", "F03")]
+    assert {"#440154", "#fde725"} <= set(stretched), "the least and the most occupied well have the ends of the scale"
     opened.page.select_option("#measure", label="dose")
     assert fills()["C03"] == "url(#hatch-undefined)"
     assert fills()["D03"] == "#440154"

@@ -36,6 +36,11 @@ ROUGH_PROJECT_S: Final[Mapping[str, float]] = {"aggregate": 0.08, "report": 0.65
 """Seconds a well, on two wells; large plates take less."""
 
 ROUGH_REPORT_BYTES: Final = 5_000_000
+"""Of the report without pictures of fields."""
+
+ROUGH_PICTURE_BYTES: Final = 60_000
+"""Of a field's picture and outlines in the report; the demo's fields of 512 pixels have 40 kB."""
+
 _BLOCK: Final = 4096
 """Bytes that a small file takes on a disk."""
 

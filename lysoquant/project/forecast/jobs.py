@@ -10,6 +10,7 @@ from typing import Final
 
 from lysoquant.project.batches import UPSTREAM, Batch, Plan
 from lysoquant.project.forecast.costs import (
+    ROUGH_PICTURE_BYTES,
     ROUGH_PROJECT_S,
     ROUGH_REPORT_BYTES,
     FieldCost,
@@ -290,10 +291,13 @@ def _stage(
 
 
 def _project_stages(plan: Plan, measure: FieldCost, is_first: bool) -> list[StageForecast]:
-    """aggregate and report: their tables hold the wells' tables once more."""
+    """aggregate and report: tables hold the wells' tables once more, the report's pictures are kept beside the page."""
     n_wells = sum(len(plan.wells(plate)) for plate in plan.plates)
     n_fields = sum(plan.n_fields[plate][well] for plate in plan.plates for well in plan.wells(plate))
-    sizes = {"aggregate": n_fields * measure.disk_bytes, "report": ROUGH_REPORT_BYTES}
+    largest = plan.project.config.report.max_mb * 1e6
+    page = min(largest, ROUGH_REPORT_BYTES + n_fields * ROUGH_PICTURE_BYTES)
+    sizes = {"aggregate": n_fields * measure.disk_bytes, "report": 2 * page}
+    more_files = {"aggregate": 0, "report": n_wells + len(plan.plates)}
     found = []
     for stage in STAGES[len(BATCH_STAGES) :]:
         is_due = is_first or not plan.project.layout.project_record(stage).is_file()
@@ -307,7 +311,7 @@ def _project_stages(plan: Plan, measure: FieldCost, is_first: bool) -> list[Stag
                 core_h=seconds / 3600,
                 gpu_h=0.0,
                 disk_bytes=round(sizes[stage]) * is_due,
-                files=_FILES_OF_PROJECT[stage] * is_due,
+                files=(_FILES_OF_PROJECT[stage] + more_files[stage]) * is_due,
                 longest_min=seconds / 60,
             )
         )

@@ -57,25 +57,44 @@ const picturesOfWell = (index) => {
   return found ? found.fields : [];
 };
 
+// A number of seven bits a byte, lowest first; the eighth bit says that more follow.
+const reader = (text) => {
+  const bytes = bytesOf(text);
+  let at = 0;
+  const number = () => {
+    let [value, shift, code] = [0, 0, 128];
+    while (code > 127) {
+      code = bytes[at];
+      at += 1;
+      value += (code & 127) * 2 ** shift;
+      shift += 7;
+    }
+    return value;
+  };
+  const step = () => {
+    const value = number();
+    return value % 2 ? -(value + 1) / 2 : value / 2;
+  };
+  const byte = () => {
+    at += 1;
+    return bytes[at - 1];
+  };
+  return { number, step, byte, more: () => at < bytes.length };
+};
+
 // Closed curves as lysoquant.report.outline.encode_outlines writes them: one path text a curve.
 const curvesOf = (text) => {
-  const view = new DataView(bytesOf(text).buffer);
+  const { number, step, byte, more } = reader(text);
   const paths = [];
-  let at = 0;
-  while (at < view.byteLength) {
-    const n = view.getUint8(at);
-    let [y, x] = [view.getUint16(at + 1, true), view.getUint16(at + 3, true)];
-    at += 5;
+  let first = [0, 0];
+  while (more()) {
+    const n = number();
+    let [y, x] = [first[0] + step(), first[1] + step()];
+    first = [y, x];
     let path = `M${x} ${y}`;
     for (let i = 1; i < n; i += 1) {
-      const code = view.getUint8(at);
-      at += 1;
-      if (code) {
-        [y, x] = [y + (code >> 4) - 8, x + (code & 15) - 8];
-      } else {
-        [y, x] = [y + view.getInt16(at, true), x + view.getInt16(at + 2, true)];
-        at += 4;
-      }
+      const code = byte();
+      [y, x] = code ? [y + (code >> 4) - 8, x + (code & 15) - 8] : [y + step(), x + step()];
       path += `L${x} ${y}`;
     }
     paths.push(`${path}Z`);
@@ -85,15 +104,11 @@ const curvesOf = (text) => {
 
 // Places as lysoquant.report.outline.encode_marks writes them: one path of dots.
 const marksOf = (text, columns, grid) => {
-  let [place, gap, shift, path] = [0, 0, 0, ""];
-  bytesOf(text).forEach((code) => {
-    gap |= (code & 127) << shift;
-    shift += 7;
-    if (code < 128) {
-      place += gap;
-      [gap, shift] = [0, 0];
-      path += `M${(place % columns) * grid} ${Math.floor(place / columns) * grid}h0`;
-    }
-  });
+  const { number, more } = reader(text);
+  let [place, path] = [0, ""];
+  while (more()) {
+    place += number();
+    path += `M${(place % columns) * grid} ${Math.floor(place / columns) * grid}h0`;
+  }
   return path;
 };

@@ -53,6 +53,13 @@ const statusOf = (index, field) => {
   return found ? { status: found[1], reason: found[2] } : { status: "ok", reason: "" };
 };
 
+const contrastOf = (index) => {
+  const limits = DATA.contrasts[WELLS.plate[index]];
+  if (!limits) return "";
+  const [lysosome, cargo] = limits.map(([low, high]) => `${said(low, "count")} to ${said(high, "count")}`);
+  return `Black to white on this plate: ${DATA.cargo} ${cargo}, ${DATA.lysosome} ${lysosome} grey values, gamma ${DATA.gamma}.`;
+};
+
 const controls = (redraw) => {
   const channels = make("select", { "aria-label": "Channels" });
   [["both", `${DATA.cargo} red, ${DATA.lysosome} green`], ["safe", `${DATA.cargo} orange, ${DATA.lysosome} blue`],
@@ -89,7 +96,7 @@ const fieldsOf = (index, views) => {
   const paintField = () => {
     const view = now;
     const { status, reason } = statusOf(index, view.field);
-    caption.replaceChildren(`Field ${view.field} `, tag(status), reason ? ` ${reason}` : "", view.note ? make("em", {}, ` ${view.note}`) : "");
+    caption.replaceChildren(`Field ${view.field} `, tag(status), reason ? ` ${reason}` : "", view.note ? make("em", {}, ` ${view.note}`) : "", view.image ? make("span", { class: "contrast" }, contrastOf(index)) : "");
     stage.classList.toggle("absent", !view.image);
     all(".overlay", stage).forEach((old) => old.remove());
     if (!view.image) return;

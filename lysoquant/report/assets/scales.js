@@ -4,6 +4,9 @@ const shareOf = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.round
 const scaleOf = (measure, values) => {
   const sorted = values.filter(isNumber).sort((a, b) => a - b);
   const largest = sorted.length ? sorted[sorted.length - 1] : 0;
+  if (byId("stretch").checked && sorted.length && measure.kind !== "score") {
+    return { low: sorted[0], high: largest, palette: measure.kind === "count" ? DATA.palettes.cividis : DATA.palettes.viridis, clipped: false };
+  }
   if (measure.kind === "fraction") return { low: 0, high: 1, palette: DATA.palettes.viridis, clipped: false };
   if (measure.kind === "count") return { low: 0, high: largest, palette: DATA.palettes.cividis, clipped: false };
   if (measure.kind === "score") {

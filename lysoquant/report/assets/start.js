@@ -8,6 +8,7 @@ if (N_WELLS && DATA.measures.length) {
   const select = byId("measure");
   grouped(select, DATA.measures.map((measure, at) => ({ value: at, text: measure.title, group: measure.group })));
   select.addEventListener("change", () => { maps.measure = Number(select.value); paint(); });
+  byId("stretch").addEventListener("change", paint);
   all(".explorer").forEach((explorer) => { explorer.hidden = false; });
   document.documentElement.classList.add("live");
   paint();
