@@ -101,3 +101,52 @@ def choose_strange(
         column = int(np.argmax(squares[index]))
         found.append(Strange(index, float(distance[index]), column, float(scaled[index, column])))
     return found
+
+
+_LEAST_SHARE: Final = 0.12
+_LARGEST_SHARE: Final = 0.3
+_FIELD_BYTES: Final = 13_000
+"""What a field should have before the montage gets more than its least share."""
+
+
+def room_for_montage(page_bytes: float, *, n_fields: int) -> float:
+    """Bytes of the page for the montage: 12 to 30 % of it, the more the fewer fields there are to picture.
+
+    Examples
+    --------
+    >>> room_for_montage(45e6, n_fields=16)
+    13500000.0
+    """
+    left = page_bytes - n_fields * _FIELD_BYTES
+    return float(min(max(left, page_bytes * _LEAST_SHARE), page_bytes * _LARGEST_SHARE))
+
+
+def shares(most: int, n_conditions: int, *, typical: int, strange: int) -> tuple[int, int, int]:
+    """How many conditions are pictured, and by how many typical and strange cells each.
+
+    Parameters
+    ----------
+    most : int
+        Cells that there is room for; one condition is always shown.
+    n_conditions : int
+        Conditions that there are.
+    typical, strange : int
+        Cells wanted of each.
+
+    Returns
+    -------
+    tuple of int
+        As many conditions as have room for at least one cell of either kind that is wanted, then as many cells as
+        wanted or as there is room for, of both kinds alike.
+
+    Examples
+    --------
+    >>> shares(54, 130, typical=3, strange=3)
+    (27, 1, 1)
+    >>> shares(54, 11, typical=3, strange=3)
+    (11, 2, 2)
+    """
+    n_shown = min(n_conditions, max(most // ((typical > 0) + (strange > 0)), 1))
+    each = max(most // max(n_shown, 1), 1)
+    of_strange = min(strange, each // 2) if typical else min(strange, each)
+    return n_shown, min(typical, each - of_strange), of_strange

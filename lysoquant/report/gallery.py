@@ -25,11 +25,8 @@ from lysoquant.report.sources import compared_cells
 from lysoquant.report.wording import fraction
 from lysoquant.vocabulary import CELLS, ENDOLYSOSOMES
 
-_PAIR_BYTES: Final = 160_000
+_PAIR_BYTES: Final = 100_000
 """About what the two panels of a cell take in the page."""
-
-_SHARE: Final = 0.3
-"""Largest part of the page that the montage gets."""
 
 _MOST: Final = 96
 """Cells in one montage: nobody looks at more."""
@@ -55,11 +52,11 @@ def make(layout: Layout, tables: Tables, settings: ReportSettings) -> Montage:
         return Montage((), absence="report.montage_cells and report.strange_cells are 0")
     hits = _hits(tables)
     conditions = _order(condition_order(tables.wells), hits)
-    most = min(_MOST, int(params.max_mb * 1e6 * _SHARE / _PAIR_BYTES))
-    shown = conditions[: max(most, 1)]
-    room = max(1, most // max(len(shown), 1))
-    typical = min(params.montage_cells, max(room - room // 2, 1) if params.strange_cells else room)
-    strange = min(params.strange_cells, max(room - typical, 0))
+    room = choice.room_for_montage(params.max_mb * 1e6, n_fields=len(tables.fields))
+    n_shown, typical, strange = choice.shares(
+        min(_MOST, int(room / _PAIR_BYTES)), len(conditions), typical=params.montage_cells, strange=params.strange_cells
+    )
+    shown = conditions[:n_shown]
     chosen = _choose(layout, tables, shown, typical, strange, hits)
     if not any(found.rows for found in chosen):
         return Montage((), absence="no cell has an endolysosome")

@@ -169,7 +169,7 @@ def _webp(picture: npt.NDArray[np.uint8], quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def jpeg_bytes(image: npt.NDArray[np.uint8], *, quality: int = 82) -> bytes:
+def jpeg_bytes(image: npt.NDArray[np.uint8], *, quality: int = 76) -> bytes:
     """An RGB image, shape (Y, X, 3), as JPEG with colours at full resolution, the same in every run."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling=0, optimize=True)

@@ -44,10 +44,8 @@ CLICKS = """async (keys) => {
 }"""
 
 
-def screen_of(project: Path, out: Path, *, n_wells: int, n_fields: int) -> tuple[Layout, list[str], ReportSettings]:
-    """Write the store, the tables and the records of a screen whose fields are those of a run."""
-    loaded = load_project(project)
-    source, plate = loaded.layout, next(iter(loaded.plates))
+def screen_of(source: Layout, plate: str, out: Path, *, n_wells: int, n_fields: int) -> tuple[Layout, list[str]]:
+    """Write the store, the tables and the records of a screen whose fields are those of a plate."""
     layout = Layout(project=out, results=out / "results")
     names = [f"{row_letters(index // 24)}{index % 24 + 1:02d}" for index in range(n_wells)]
     old = PlateStore.open(source.plate_store(plate))
@@ -80,9 +78,7 @@ def screen_of(project: Path, out: Path, *, n_wells: int, n_fields: int) -> tuple
         table.to_parquet(layout.tables / f"{name}.parquet")
     _write_wells(layout, names, whole["cells"], n_fields)
     write_json(layout.project_work_record("aggregate"), {"digest": "one", "counts": {"wells": n_wells}})
-    settings = loaded.settings("report")
-    assert isinstance(settings, ReportSettings)
-    return layout, names, settings
+    return layout, names
 
 
 def _write_wells(layout: Layout, names: list[str], cells: pd.DataFrame, n_fields: int) -> None:
@@ -143,8 +139,11 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=9)
     parser.add_argument("--cores", type=int, default=2)
     asked = parser.parse_args()
-    layout, names, settings = screen_of(
-        asked.project.absolute(), asked.out.absolute(), n_wells=asked.wells, n_fields=asked.fields
+    loaded = load_project(asked.project.absolute())
+    settings = loaded.settings("report")
+    assert isinstance(settings, ReportSettings)
+    layout, names = screen_of(
+        loaded.layout, next(iter(loaded.plates)), asked.out.absolute(), n_wells=asked.wells, n_fields=asked.fields
     )
     for said in ("first", "after a changed plate map"):
         write_json(layout.project_work_record("aggregate"), {"digest": said, "counts": {"wells": len(names)}})

@@ -64,6 +64,30 @@ class TestStrangest:
         assert choice.choose_strange(few, touches_border=np.zeros(7, bool), count=3) == []
 
 
+class TestRoomForTheMontage:
+    @pytest.mark.parametrize(("n_fields", "share"), [(16, 0.3), (2500, 12.5 / 45), (3456, 0.12)])
+    def test_the_more_fields_the_less(self, n_fields: int, share: float) -> None:
+        assert choice.room_for_montage(45e6, n_fields=n_fields) == pytest.approx(45e6 * share)
+
+    @pytest.mark.parametrize(
+        ("most", "n_conditions", "wanted", "found"),
+        [
+            (96, 4, (3, 3), (4, 3, 3)),
+            (54, 130, (3, 3), (27, 1, 1)),
+            (54, 11, (3, 3), (11, 2, 2)),
+            (10, 3, (3, 3), (3, 2, 1)),
+            (10, 30, (3, 0), (10, 1, 0)),
+            (10, 3, (0, 12), (3, 0, 3)),
+            (0, 5, (3, 3), (1, 1, 0)),
+            (96, 0, (3, 3), (0, 3, 3)),
+        ],
+    )
+    def test_both_kinds_of_as_many_conditions_as_fit(
+        self, most: int, n_conditions: int, wanted: tuple[int, int], found: tuple[int, int, int]
+    ) -> None:
+        assert choice.shares(most, n_conditions, typical=wanted[0], strange=wanted[1]) == found
+
+
 class TestMeasures:
     @pytest.mark.parametrize(
         ("key", "title"),
