@@ -336,6 +336,16 @@ def test_without_javascript_all_content_is_there(browser: Any, report: Path) -> 
     found.page.close()
 
 
+def test_a_project_without_wells_opens_cleanly(browser: Any, tmp_path: Path) -> None:
+    layout = Layout(project=tmp_path, results=tmp_path / "results")
+    run(layout=layout, plates=write_project(layout, {}), settings=settings(), record=layout.project_record("report"))
+    found = Opened(browser, layout.report)
+    assert found.said == []
+    assert found.page.locator(".explorer:visible").count() == 0
+    assert "There is no well to show." in found.page.inner_text("main")
+    found.page.close()
+
+
 def test_an_injected_script_would_not_run(browser: Any, report: Path, tmp_path: Path) -> None:
     tampered = tmp_path / "tampered.html"
     html = report.read_text(encoding="utf-8")

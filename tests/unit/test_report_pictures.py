@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 
@@ -212,7 +213,7 @@ class TestFieldView:
         found = view(30, 60_000)
         assert (found["field"], found["size"], found["shape"], found["note"]) == (4, [256, 256], "outlines", "")
         assert found["cells"]["numbers"] == [5, 8]  # type: ignore[index]
-        curves = {kind: decoded_outlines(preview.base64.b64decode(str(found[kind]))) for kind in ("empty", "loaded")}
+        curves = {kind: decoded_outlines(base64.b64decode(str(found[kind]))) for kind in ("empty", "loaded")}
         assert {kind: len(some) for kind, some in curves.items()} == {"empty": 20, "loaded": 10}
         # The first region spans pixels 4 to 8, so 8 to 18 on a grid of half pixels.
         assert {y for y, _ in curves["loaded"][0]} <= set(range(8, 19))
