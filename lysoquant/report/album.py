@@ -176,7 +176,9 @@ def _contrast(
     kept = read_json(path) or {}
     names = [channels.lysosome, channels.cargo]
     keys = {
-        well: digest_json([names, records.get(plate, {}).get("convert", {}).get(well, {}).get("digest")])
+        well: digest_json(
+            [names, picture.PERCENTILES, records.get(plate, {}).get("convert", {}).get(well, {}).get("digest")]
+        )
         for well in wells
     }
     todo = [well for well in wells if kept.get(well, {}).get("key") != keys[well]]

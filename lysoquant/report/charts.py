@@ -22,6 +22,9 @@ _LIMIT_SD: Final = 3.0
 _LABELLED: Final = 12
 """Hits whose names stand in the chart."""
 
+_LETTER, _LINE = 6.0, 11.0
+"""About the width of a letter and the height of a line of these names."""
+
 _TONES: Final = (("", "samples"), ("negative", "negative controls"), ("positive", "positive controls"))
 _DRAWN_TICKS: Final = 24
 
@@ -145,13 +148,23 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
         links = {"wells": str(row.get("wells", "")), "condition": hit_name(row)}
         parts.append(_dot(frame, (px, py), kind, radius, _said_of_hit(row), **links))
     named = sorted((point for point in points if is_hit(point[2])), key=lambda point: _rank(point[2]))[:_LABELLED]
-    parts += [
-        words("name", (frame.at_x(px) + side * 7, frame.at_y(py) + 3.5), hit_name(row)[:28], anchor=anchor)
-        for px, py, row in named
-        for side, anchor in [(-1, "end") if frame.at_x(px) > frame.left + 0.7 * frame.width else (1, "start")]
-    ]
+    parts += _labels(frame, [(px, py, hit_name(row)[:28]) for px, py, row in named])
     note = f"Without these numbers, so not drawn: {count(left, 'row')} of the list." if left else ""
     return Chart(name, _svg(parts, (700, 380), "hits", f"{name} of {len(points)} tested conditions"), note)
+
+
+def _labels(frame: Frame, points: Sequence[tuple[float, float, str]]) -> list[str]:
+    """Names beside dots; one that would lie on a name before it is left out."""
+    drawn: list[tuple[float, float, float]] = []
+    texts = []
+    for px, py, name in points:
+        x, y, width = frame.at_x(px), frame.at_y(py) + 3.5, len(name) * _LETTER
+        is_right = x > frame.left + 0.7 * frame.width
+        left = x - 7 - width if is_right else x + 7
+        if all(abs(y - other) > _LINE or left > end or left + width < start for start, end, other in drawn):
+            drawn.append((left, left + width, y))
+            texts.append(words("name", (x - 7 if is_right else x + 7, y), name, anchor="end" if is_right else "start"))
+    return texts
 
 
 def _said_of_hit(row: Mapping[Hashable, Any]) -> str:

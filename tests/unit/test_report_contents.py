@@ -252,6 +252,15 @@ class TestHits:
         # A p of zero lies at the smallest p that is not.
         assert len({dot.attrib["cy"] for dot in dots}) == 1
 
+    def test_names_do_not_lie_on_each_other(self) -> None:
+        close = pd.DataFrame(
+            {"condition": ["first", "second", "third"], "effect": [0.1, 0.1001, 0.1], "p_adjusted": [0.001, 0.001, 0.5]}
+            | {"is_hit": "True", "rank": [1, 2, 3]}
+        )
+        chart = charts.hit_chart(close)
+        assert chart is not None
+        assert re.findall('class="name"[^>]*>([^<]+)', chart.svg) == ["first", "third"]
+
     def test_rank_plot_without_p_values(self) -> None:
         chart = charts.hit_chart(hits().drop(columns="p_adjusted"))
         assert chart is not None
