@@ -76,7 +76,8 @@ def choose_strange(
     values : ndarray, shape (n, m), float64
         m measurements of the condition's n cells.
     touches_border : ndarray, shape (n,), bool
-        Cells cut by the field's border are strange for that alone: they come only when there are not enough whole ones.
+        Cells cut by the field's border are strange for that alone: they come only when there are not enough whole ones,
+        unless more than half of the cells are cut.
     count : int
         Cells wanted.
     taken : sequence of int
@@ -95,7 +96,8 @@ def choose_strange(
     squares = np.where(known, scaled, 0.0) ** 2
     distance = np.round(np.sqrt(squares.sum(axis=1) / np.maximum(n_known, 1)), 9)
     candidates = np.setdiff1d(np.flatnonzero(n_known), np.array(taken, dtype=np.int64))
-    order = np.lexsort((candidates, -distance[candidates], touches_border[candidates]))
+    is_last = touches_border[candidates] & (touches_border.mean() <= 0.5)
+    order = np.lexsort((candidates, -distance[candidates], is_last))
     found = []
     for index in candidates[order[:count]].tolist():
         column = int(np.argmax(squares[index]))

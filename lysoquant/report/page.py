@@ -185,7 +185,9 @@ def _page(
         "cargo": settings.channels.cargo,
         "lysosome": settings.channels.lysosome,
         "quality": quality.quality(tables),
-        "methods": methods(settings, models=provenance.models, tests=_tests(tables), is_screen=bool(len(tables.hits))),
+        "methods": methods(
+            settings, models=provenance.models, tests=_tests(tables), is_screen=bool(len(screen.tested(tables.hits)))
+        ),
         "models": [_model_facts(model) for model in provenance.models],
         "versions": [(name, ", ".join(found)) for name, found in provenance.versions.items()],
         "seconds": [(stage, f"{wells:,}", duration(seconds)) for stage, wells, seconds in provenance.seconds],

@@ -34,6 +34,8 @@ def hit_line(hits: pd.DataFrame) -> str:
     if "is_hit" not in hits or not len(hits):
         return ""
     found = hits[hits["is_hit"].astype(str) == "True"]
+    if not len(tested(hits)):
+        return "No condition could be tested; the list says why."
     among = count(len(tested(hits)), "tested condition")
     if not len(found):
         return f"None of {among} is a hit."

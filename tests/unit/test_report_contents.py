@@ -52,6 +52,11 @@ class TestStrangest:
         found = choice.choose_strange(values, touches_border=np.zeros(40, bool), count=40)
         assert 0 not in [each.index for each in found[:3]]
 
+    def test_where_most_cells_are_cut_they_are_not_put_last(self) -> None:
+        border = np.arange(40) < 30
+        found = choice.choose_strange(self.cells(), touches_border=border, count=1)
+        assert [each.index for each in found] == [11]
+
     def test_by_its_definition(self) -> None:
         values = np.arange(9.0)[:, None]
         # Median 4, median absolute deviation 2.
@@ -282,6 +287,7 @@ class TestHits:
         [
             (hits(), "2 hits among 3 tested conditions: 1 up, 1 down."),
             (hits().assign(is_hit="False"), "None of 3 tested conditions is a hit."),
+            (hits().assign(rank="", is_hit="False"), "No condition could be tested; the list says why."),
             (pd.DataFrame(), ""),
         ],
     )
