@@ -154,6 +154,7 @@ def screen_wells(n_wells: int) -> tuple[list[SimulatedWell], int, int]:
         raise InputError(f"--wells is {n_wells}; a screen fills a plate of {' or '.join(map(str, sizes))} wells")
     rows, columns = sizes[n_wells]
     inner, half = columns - 2 * _CONTROL_COLUMNS, rows // _REPLICATES
+    tested = _small_interfering(half * inner)
     replicates: dict[str, int] = {}
     wells = []
     for number in range(n_wells):
@@ -163,18 +164,20 @@ def screen_wells(n_wells: int) -> tuple[list[SimulatedWell], int, int]:
         elif column >= columns - _CONTROL_COLUMNS:
             condition = _BLOCKED
         else:
-            condition = _small_interfering(row % half * inner + column - _CONTROL_COLUMNS)
+            condition = tested[row % half * inner + column - _CONTROL_COLUMNS]
         replicates[condition.name] = replicates.get(condition.name, 0) + 1
         name = well_name(row_letters(row), column + 1)
         wells.append(SimulatedWell(name, condition, replicates[condition.name], number))
     return wells, rows, columns
 
 
-def _small_interfering(number: int) -> Condition:
-    hit, remainder = divmod(number, _HIT_EVERY)
-    planted = remainder == _HIT_EVERY // 2
-    occupancy = _HIT_OCCUPANCY[hit % len(_HIT_OCCUPANCY)] if planted else _UNTREATED.occupancy
-    return replace(_UNTREATED, name=f"si{number + 1:03}", control="", occupancy=occupancy)
+def _small_interfering(count: int) -> list[Condition]:
+    """siRNAs in the order of their wells; the planted hits lie scattered, or row and column effects would hide them."""
+    found = [replace(_UNTREATED, name=f"si{number:03}", control="") for number in range(1, count + 1)]
+    scattered = np.random.default_rng(count).permutation(count)
+    for hit, number in enumerate(scattered[: count // _HIT_EVERY].tolist()):
+        found[number] = replace(found[number], occupancy=_HIT_OCCUPANCY[hit % len(_HIT_OCCUPANCY)])
+    return found
 
 
 def field_settings(plate: PlateSettings, well: SimulatedWell) -> SceneSettings:

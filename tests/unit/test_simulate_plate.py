@@ -190,6 +190,9 @@ def test_a_screen_has_controls_on_both_sides_and_planted_hits(count: int, n_rows
     assert 0 <= len(low) - len(high) <= 1
     rows_of = {name: [ord(well.well[0]) for well in by_control[""] if well.condition.name == name] for name in low}
     assert all(abs(first - second) == n_rows // 2 for first, second in rows_of.values())
+    # Scattered: hits that fill a column are a column effect to a B score.
+    columns = Counter(int(well.well[1:]) for well in by_control[""] if well.condition.name in {*low, *high})
+    assert max(columns.values()) <= n_rows // 2
 
 
 def test_a_screen_fills_its_plate() -> None:
