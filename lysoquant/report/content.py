@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lysoquant.report import heatmap, strip
+from lysoquant.report.screen import hit_conditions
 from lysoquant.report.wording import count, flag_words, fraction
 from lysoquant.vocabulary import FAILED, FLAGGED, OK
 
@@ -50,6 +51,10 @@ class PlateMaps:
     endolysosomes: Markup
     quality: Markup
     note: str
+
+
+MANY_CONDITIONS: Final = 24
+"""Conditions that a page shows at once; the others are folded away or left out, and the page says so."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +140,24 @@ def scales(wells: pd.DataFrame) -> dict[str, Markup]:
 
 
 def strips(tables: Tables) -> list[ConditionStrip]:
-    """A strip plot of every condition, in the order of :func:`condition_order`."""
+    """A strip plot of every condition: controls, hits by rank, then the others, all as in :func:`condition_order`."""
     several = tables.wells["plate"].nunique() > 1
     cells: dict[Hashable, pd.DataFrame] = {**dict(iter(tables.cells.groupby(["plate", "well"], sort=True)))}
     with_titles = len(tables.cells) <= _MAX_TOOLTIPS
     every = max(1, -(-len(tables.cells) // _MAX_DOTS))
     return [
         _strip_of(name, group, cells=cells, several=several, with_titles=with_titles, every=every)
-        for name in condition_order(tables.wells)
+        for name in _with_hits(condition_order(tables.wells), tables)
         for group in [tables.wells[tables.wells["condition"] == name]]
     ]
+
+
+def _with_hits(conditions: Sequence[str], tables: Tables) -> list[str]:
+    """Conditions with the hits right after the controls."""
+    controls = set(tables.wells.loc[tables.wells["control"] != "", "condition"])
+    hits = [name for name in hit_conditions(tables.hits, tables.wells) if name not in controls]
+    first = [name for name in conditions if name in controls]
+    return [*first, *hits, *(name for name in conditions if name not in controls and name not in hits)]
 
 
 def _highest(wells: pd.DataFrame) -> float:

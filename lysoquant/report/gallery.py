@@ -16,11 +16,12 @@ from lysoquant.errors import FieldError, LysoquantError, StageError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.layout import Layout
 from lysoquant.report import choice, montage
-from lysoquant.report.content import NO_CONDITION, Tables, condition_order, counted
+from lysoquant.report.content import MANY_CONDITIONS, NO_CONDITION, Tables, condition_order, counted
 from lysoquant.report.measures import title
 from lysoquant.report.page import Montage, Picture, PictureGroup
 from lysoquant.report.params import ReportSettings
 from lysoquant.report.picture import jpeg_bytes
+from lysoquant.report.screen import hit_conditions
 from lysoquant.report.sources import compared_cells
 from lysoquant.report.wording import fraction
 from lysoquant.vocabulary import CELLS, ENDOLYSOSOMES
@@ -50,8 +51,9 @@ def make(layout: Layout, tables: Tables, settings: ReportSettings) -> Montage:
     wanted = params.montage_cells + params.strange_cells
     if not wanted:
         return Montage((), absence="report.montage_cells and report.strange_cells are 0")
-    hits = _hits(tables)
-    conditions = _order(condition_order(tables.wells), hits)
+    hits = hit_conditions(tables.hits, tables.wells)
+    all_conditions = condition_order(tables.wells)
+    conditions = _order(all_conditions, hits)
     room = choice.room_for_montage(params.max_mb * 1e6, n_fields=len(tables.fields))
     n_shown, typical, strange = choice.shares(
         min(_MOST, int(room / _PAIR_BYTES)), len(conditions), typical=params.montage_cells, strange=params.strange_cells
@@ -76,24 +78,13 @@ def make(layout: Layout, tables: Tables, settings: ReportSettings) -> Montage:
         for found in chosen
         if found.rows
     ]
-    return Montage(groups, note=_note(conditions, shown, chosen, asked=wanted, given=typical + strange))
-
-
-def _hits(tables: Tables) -> list[str]:
-    """Conditions of hits, by rank."""
-    if not {"is_hit", "wells"} <= set(tables.hits):
-        return []
-    keys = zip(tables.wells["plate"], tables.wells["well"], tables.wells["condition"], strict=True)
-    condition = {f"{plate}:{well}": str(name) for plate, well, name in keys}
-    hits = tables.hits[tables.hits["is_hit"].astype(str) == "True"]
-    ranked = hits.sort_values("rank", kind="stable") if "rank" in hits else hits
-    found = [condition.get(key, "") for wells in ranked["wells"] for key in str(wells).split()]
-    return [name for name in dict.fromkeys(found) if name]
+    return Montage(groups, note=_note(all_conditions, shown, chosen, asked=wanted, given=typical + strange))
 
 
 def _order(conditions: Sequence[str], hits: Sequence[str]) -> list[str]:
+    """Hits by rank, then the others as they were; of many conditions the first :data:`MANY_CONDITIONS`, or all hits."""
     first = [name for name in hits if name in conditions]
-    return first + [name for name in conditions if name not in first]
+    return (first + [name for name in conditions if name not in first])[: max(MANY_CONDITIONS, len(first))]
 
 
 def _note(conditions: Sequence[str], shown: Sequence[str], chosen: Sequence[_Chosen], *, asked: int, given: int) -> str:
@@ -102,7 +93,9 @@ def _note(conditions: Sequence[str], shown: Sequence[str], chosen: Sequence[_Cho
     if given < asked:
         said.append(f"{given} instead of {asked} cells a condition, to keep the page small.")
     if len(conditions) > len(shown):
-        said.append(f"Of {len(conditions)} conditions the first {len(shown)} are pictured.")
+        said.append(
+            f"Of {len(conditions)} conditions {len(shown)} are pictured: hits, controls, then those of high occupancy."
+        )
     return " ".join(said)
 
 

@@ -165,6 +165,7 @@ def _page(
         "scales": content.scales(tables.wells),
         "has_conditions": bool((tables.wells["condition"] != "").any()),
         "strips": content.strips(tables),
+        "many": content.MANY_CONDITIONS,
         "axis": strip.axis_svg(),
         "hit_chart": charts.hit_chart(tables.hits) if len(tables.hits) else None,
         "hit_line": screen.hit_line(tables.hits),

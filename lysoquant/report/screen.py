@@ -29,6 +29,18 @@ def tested(hits: pd.DataFrame) -> pd.DataFrame:
     return hits[ranks > 0]
 
 
+def hit_conditions(hits: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
+    """Conditions of the hits, by rank."""
+    if not {"is_hit", "wells"} <= set(hits):
+        return []
+    keys = zip(wells["plate"], wells["well"], wells["condition"], strict=True)
+    condition = {f"{plate}:{well}": str(name) for plate, well, name in keys}
+    found = hits[hits["is_hit"].astype(str) == "True"]
+    ranked = found.sort_values("rank", kind="stable") if "rank" in found else found
+    names = [condition.get(key, "") for text in ranked["wells"] for key in str(text).split()]
+    return [name for name in dict.fromkeys(names) if name]
+
+
 def hit_line(hits: pd.DataFrame) -> str:
     """How many of the tested conditions are hits, and in which direction; empty where nothing was tested."""
     if "is_hit" not in hits or not len(hits):

@@ -301,3 +301,28 @@ def test_package_files_travel_with_the_package() -> None:
     assert (folder / "assets" / "style.css").is_file()
     scripts = {path.stem for path in (folder / "assets").glob("*.js")}
     assert scripts == set(page._SCRIPTS), "a part of the script that the page does not have, or the other way round"
+
+
+def test_of_many_conditions_controls_and_hits_are_seen_first(tmp_path: Path) -> None:
+    names = [f"{row}{column:02}" for row in "ABC" for column in range(1, 11)]
+    wells = {
+        name: FakeWell(condition=f"si{number:02}", occupancy=0.9 - 0.02 * number, n_regions=4)
+        for number, name in enumerate(names)
+    }
+    wells["C10"] = FakeWell(condition="untreated", control="negative", occupancy=0.2, n_regions=4)
+    layout = Layout(project=tmp_path, results=tmp_path / "results")
+    plates = write_project(layout, {"P": wells})
+    write_screen(layout, hits=["si27"])
+    chosen = settings(montage_cells=1, strange_cells=0)
+    run(layout=layout, plates=plates, settings=chosen, record=layout.project_record("report"))
+    html = layout.report.read_text(encoding="utf-8")
+    at_once, folded = html.split('<section id="conditions"')[1].split("</section>")[0].split("<details>")
+    rows = [re.findall(r'<tr data-condition="(\w+)"', part) for part in (at_once, folded)]
+    assert rows[0][:2] == ["untreated", "si27"]
+    assert (len(rows[0]), len(rows[1])) == (24, 6)
+    assert "6 more conditions" in folded
+    montage = html.split('<section id="montage"')[1].split("</section>")[0]
+    pictured = re.findall(r"<h3>(\w+)", montage)
+    assert pictured[:2] == ["si27", "untreated"]
+    assert len(pictured) == 24
+    assert "Of 30 conditions 24 are pictured" in montage
