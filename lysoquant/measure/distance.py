@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
-from skimage.filters import threshold_otsu
 
-from lysoquant.measure.regions import Bools, Floats, Image, Ints, Labels, crops, labelled_pixels
+from lysoquant.measure.regions import Bools, Floats, Image, Ints, Labels, Runs, largest_parts, runs_of
+from lysoquant.measure.shape import filled
+from lysoquant.measure.thresholds import otsu_thresholds
 
 SMOOTHING_UM: Final = 0.25
 """Standard deviation of the Gaussian that a nucleus image is smoothed with, well below any nucleus' size."""
@@ -22,7 +22,7 @@ MIN_NUCLEUS_AREA_UM2: Final = 20.0
 """Smaller bodies are debris or a neighbour's edge; a cross-section of a 5 um sphere."""
 
 
-def find_nuclei(*, cells: Labels, image: Image, pixel_size_um: float) -> NDArray[np.int64]:
+def find_nuclei(*, cells: Labels | Runs, image: Image, pixel_size_um: float) -> NDArray[np.int64]:
     """The nucleus of each cell, from the nucleus channel.
 
     Within each cell: Otsu's threshold of the smoothed image, the largest 8-connected body, its holes filled. A cell
@@ -47,36 +47,40 @@ def find_nuclei(*, cells: Labels, image: Image, pixel_size_um: float) -> NDArray
     .. [1] Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979): the threshold, and separability to judge it.
     """
     smooth = ndimage.gaussian_filter(image.astype(np.float64), SMOOTHING_UM / pixel_size_um, mode="nearest")
-    nuclei = np.zeros(cells.shape, dtype=np.int64)
-    for cell, window, mask in _cells(cells):
-        body = _nucleus(smooth[window], mask)
-        if np.count_nonzero(body) * pixel_size_um**2 >= MIN_NUCLEUS_AREA_UM2:
-            nuclei[window][body] = cell
+    own = runs_of(cells)
+    values = smooth.ravel()[own.pixels]
+    above = values > otsu_thresholds(own, values)[own.index]
+    above &= (_separabilities(own, values, above) >= MIN_SEPARABILITY)[own.index]
+    bright = np.zeros(own.shape, dtype=np.int64)
+    bright.ravel()[own.pixels[above]] = own.labels[own.index[above]]
+    bodies = filled(largest_parts(runs_of(bright)))
+    # Within a body's outline may lie another cell, which keeps its pixels.
+    inside = own.labels_at(bodies.pixels) == bodies.labels[bodies.index]
+    sizes = np.bincount(bodies.index[inside], minlength=len(bodies.labels))
+    inside &= (sizes * pixel_size_um**2 >= MIN_NUCLEUS_AREA_UM2)[bodies.index]
+    nuclei = np.zeros(own.shape, dtype=np.int64)
+    nuclei.ravel()[bodies.pixels[inside]] = bodies.labels[bodies.index[inside]]
     return nuclei
 
 
-def _nucleus(smooth: Floats, mask: Bools) -> Bools:
-    values = smooth[mask]
-    threshold = threshold_otsu(values)  # type: ignore[no-untyped-call]
-    above = values > threshold
-    if _separability(values, above) < MIN_SEPARABILITY:
-        return np.zeros_like(mask)
-    bodies, _ = ndimage.label(mask & (smooth > threshold), structure=np.ones((3, 3)))
-    largest = bodies == np.argmax(np.bincount(bodies[mask], minlength=2)[1:]) + 1
-    return np.asarray(ndimage.binary_fill_holes(largest)) & mask
-
-
-def _separability(values: Floats, above: Bools) -> float:
-    """Share of the variance that lies between the two classes; 0 where there is one class only."""
-    share = above.mean()
-    if share in (0.0, 1.0):
-        return 0.0
-    gap = values[above].mean() - values[~above].mean()
-    return float(share * (1.0 - share) * gap**2 / values.var())
+def _separabilities(cells: Runs, values: Floats, above: Bools) -> Floats:
+    """Share of each cell's variance that lies between its two classes; 0 where there is one class only."""
+    n_cells, sizes = len(cells.labels), cells.sizes
+    n_above = np.bincount(cells.index[above], minlength=n_cells)
+    sum_above = np.bincount(cells.index[above], weights=values[above], minlength=n_cells)
+    sums = np.bincount(cells.index, weights=values, minlength=n_cells)
+    off = values - (sums / sizes)[cells.index]
+    variance = np.bincount(cells.index, weights=off * off, minlength=n_cells) / sizes
+    two = (n_above > 0) & (n_above < sizes)
+    gap = sum_above[two] / n_above[two] - (sums - sum_above)[two] / (sizes - n_above)[two]
+    share = (n_above / sizes)[two]
+    separabilities = np.zeros(n_cells)
+    separabilities[two] = share * (1.0 - share) * gap**2 / variance[two]
+    return separabilities
 
 
 def distances_to_nucleus_um(
-    *, y_um: Floats, x_um: Floats, cell_of_region: Ints, nuclei: Labels, pixel_size_um: float
+    *, y_um: Floats, x_um: Floats, cell_of_region: Ints, nuclei: Labels | Runs, pixel_size_um: float
 ) -> Floats:
     """Distance from each region's centroid to the nearest pixel centre of its own cell's nucleus.
 
@@ -96,19 +100,15 @@ def distances_to_nucleus_um(
     ndarray (N,), float64
         In um; 0 over the nucleus, NaN where the cell has none.
     """
-    distances = np.full(len(cell_of_region), np.nan)
-    for cell, window, mask in _cells(nuclei):
-        chosen = cell_of_region == cell
-        if not chosen.any():
-            continue
-        rim = mask & ~ndimage.binary_erosion(mask)
-        distances[chosen] = _nearest_px(y_um[chosen], x_um[chosen], rim, window, pixel_size_um) * pixel_size_um
-    distances[_label_at(nuclei, y_um, x_um, pixel_size_um) == cell_of_region] = 0.0
+    bodies = runs_of(nuclei)
+    own, _ = _sides(bodies)
+    distances = _nearest_px(y_um, x_um, cell_of_region, bodies, own, own, pixel_size_um) * pixel_size_um
+    distances[_label_at(bodies, y_um, x_um, pixel_size_um) == cell_of_region] = 0.0
     return distances
 
 
 def distances_to_cell_border_um(
-    *, y_um: Floats, x_um: Floats, cell_of_region: Ints, cells: Labels, pixel_size_um: float
+    *, y_um: Floats, x_um: Floats, cell_of_region: Ints, cells: Labels | Runs, pixel_size_um: float
 ) -> Floats:
     """Distance from each region's centroid to the nearest pixel centre outside its cell.
 
@@ -127,15 +127,11 @@ def distances_to_cell_border_um(
     ndarray (N,), float64
         In um; 0 for a centroid outside the cell.
     """
-    distances = np.full(len(cell_of_region), np.nan)
-    for cell, window, mask in _cells(cells, margin_px=1):
-        chosen = cell_of_region == cell
-        if not chosen.any():
-            continue
-        # The nearest outside pixel shares a side with the cell: else one step towards the centroid would be nearer.
-        just_outside = ndimage.binary_dilation(mask) & ~mask
-        distances[chosen] = _nearest_px(y_um[chosen], x_um[chosen], just_outside, window, pixel_size_um) * pixel_size_um
-    distances[_label_at(cells, y_um, x_um, pixel_size_um) != cell_of_region] = 0.0
+    bodies = runs_of(cells)
+    # The nearest outside pixel shares a side with the cell: else one step towards the centroid would be nearer.
+    own, outside = _sides(bodies)
+    distances = _nearest_px(y_um, x_um, cell_of_region, bodies, own, outside, pixel_size_um) * pixel_size_um
+    distances[_label_at(bodies, y_um, x_um, pixel_size_um) != cell_of_region] = 0.0
     return distances
 
 
@@ -181,26 +177,46 @@ def nearest_neighbours_um(*, y_um: Floats, x_um: Floats, cell_of_region: Ints) -
     return np.where(np.isfinite(distances), distances, np.nan)
 
 
-def _cells(labels: Labels, margin_px: int = 0) -> Iterator[tuple[int, tuple[slice, slice], Bools]]:
-    pixels = labelled_pixels(labels)
-    height, width = labels.shape
-    found = crops(pixels, shape=(height, width), margin_px=margin_px)
-    for cell, (window, mask) in zip(pixels.labels.tolist(), found, strict=True):
-        yield cell, window, mask
+def _sides(objects: Runs) -> tuple[Ints, Ints]:
+    """Places of the pixels on both sides of all outlines, but where these are the image's border.
+
+    Returns
+    -------
+    own, outside : ndarray (S,), int64
+        The object's own pixel, and the one of another object or the background that it shares a side with.
+    """
+    width = objects.shape[1]
+    numbers = objects.numbered.ravel()
+    below = np.flatnonzero(numbers[width:] != numbers[: len(numbers) - width]) + width
+    first, last = (objects.y * width + column for column in (objects.start, objects.stop - 1))
+    first, last = first[objects.start > 0], last[objects.stop < width]
+    own = np.concatenate([below, below - width, first, last])
+    outside = np.concatenate([below - width, below, first - 1, last + 1])
+    labelled = numbers[own] > 0
+    return own[labelled], outside[labelled]
 
 
 def _nearest_px(
-    y_um: Floats, x_um: Floats, targets: Bools, window: tuple[slice, slice], pixel_size_um: float
+    y_um: Floats, x_um: Floats, cell: Ints, objects: Runs, owned: Ints, targets: Ints, pixel_size_um: float
 ) -> Floats:
-    """Distance in pixels from each point to the nearest target pixel of a crop; NaN where there is no target."""
-    if not targets.any():
-        return np.full(len(y_um), np.nan)
-    y, x = np.nonzero(targets)
-    tree = cKDTree(np.column_stack([y + window[0].start, x + window[1].start]))
-    return np.asarray(tree.query(np.column_stack([y_um, x_um]) / pixel_size_um)[0], dtype=np.float64)
+    """Distance in pixels from each point to the nearest target of its cell, NaN where that has none.
+
+    A target belongs to the object at the place in `owned`.
+    """
+    height, width = objects.shape
+    # Cells lie farther apart along a third axis than any two places in the image, so a target is of the same cell.
+    reach = float(np.hypot(height, width)) + 1.0
+    cells, layer_of_point = np.unique(cell, return_inverse=True)
+    owner = objects.labels_at(owned)
+    wanted = np.isin(owner, cells)
+    y, x = np.divmod(targets[wanted], width)
+    layer = np.searchsorted(cells, owner[wanted])
+    tree = cKDTree(np.column_stack([y, x, 2.0 * reach * layer]), balanced_tree=False, compact_nodes=False)
+    places = np.column_stack([y_um / pixel_size_um, x_um / pixel_size_um, 2.0 * reach * layer_of_point])
+    distances = np.asarray(tree.query(places, distance_upper_bound=reach)[0], dtype=np.float64)
+    return np.where(np.isfinite(distances), distances, np.nan)
 
 
-def _label_at(labels: Labels, y_um: Floats, x_um: Floats, pixel_size_um: float) -> Ints:
+def _label_at(objects: Runs, y_um: Floats, x_um: Floats, pixel_size_um: float) -> Ints:
     y, x = np.rint(y_um / pixel_size_um).astype(np.int64), np.rint(x_um / pixel_size_um).astype(np.int64)
-    found: Ints = labels[y, x].astype(np.int64)
-    return found
+    return objects.labels_at(y * objects.shape[1] + x)

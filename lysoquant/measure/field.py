@@ -26,10 +26,12 @@ from lysoquant.measure.regions import (
     Image,
     Ints,
     Labels,
+    Runs,
     Values,
     bounding_boxes,
     centroids_um,
-    labelled_pixels,
+    runs_of,
+    without,
 )
 from lysoquant.measure.shape import region_shapes
 
@@ -117,20 +119,15 @@ def measure_field(
     FieldError
         If there is no pixel size, a channel is missing, or label images, images and objects don't belong together.
     """
-    _check(
-        images=images,
-        cells=cells,
-        labels=labels,
-        objects=objects,
-        pixel_size_um=pixel_size_um,
-        channels=channels,
-    )
-    kept_labels, kept = _without_small(labels, objects, pixel_size_um, params.min_area_um2)
+    _check_images(images=images, cells=cells, labels=labels, pixel_size_um=pixel_size_um, channels=channels)
+    regions, own_cells = runs_of(labels), runs_of(cells)
+    _check_objects(objects, regions=regions, cells=own_cells)
+    kept_regions, kept = _without_small(regions, objects, pixel_size_um, params.min_area_um2)
     measured = _region_columns(
-        labels=kept_labels,
+        regions=kept_regions,
         objects=kept,
         images=images,
-        cells=cells,
+        cells=own_cells,
         pixel_size_um=pixel_size_um,
         channels=channels,
         params=params,
@@ -138,20 +135,14 @@ def measure_field(
     order = np.lexsort((kept.label, kept.cell))
     return FieldTables(
         regions={name: values[order] for name, values in measured.items()},
-        cells=_cell_columns(cells, images, measured, pixel_size_um, channels.other_cargoes),
+        cells=_cell_columns(own_cells, images, measured, pixel_size_um, channels.other_cargoes),
         n_below_min_area=len(objects.label) - len(kept.label),
-        cell_boxes_px=bounding_boxes(cells),
+        cell_boxes_px=bounding_boxes(own_cells),
     )
 
 
-def _check(
-    *,
-    images: Mapping[str, Image],
-    cells: Labels,
-    labels: Labels,
-    objects: Objects,
-    pixel_size_um: float,
-    channels: Channels,
+def _check_images(
+    *, images: Mapping[str, Image], cells: Labels, labels: Labels, pixel_size_um: float, channels: Channels
 ) -> None:
     if not (np.isfinite(pixel_size_um) and pixel_size_um > 0):
         raise FieldError(f"pixel size is {pixel_size_um:g} um, expected a length; give pixel_size_um in plates.tsv")
@@ -167,21 +158,18 @@ def _check(
     if len(shapes) > 1:
         sizes = ", ".join(sorted(" x ".join(map(str, shape)) for shape in shapes))
         raise FieldError(f"image and label images differ in size ({sizes}); run `lysoquant cells` and `segment` again")
-    if not np.array_equal(np.unique(labels[labels > 0]), objects.label):
+
+
+def _check_objects(objects: Objects, *, regions: Runs, cells: Runs) -> None:
+    if not np.array_equal(regions.labels, objects.label):
         raise FieldError("label image endolysosomes and segment's table differ; run `lysoquant segment` again")
-    if not np.isin(objects.cell, cells).all():
+    if not np.isin(objects.cell, cells.labels).all():
         raise FieldError("segment's table names cells that label image cells lacks; run `lysoquant segment` again")
 
 
-def _without_small(
-    labels: Labels, objects: Objects, pixel_size_um: float, min_area_um2: float
-) -> tuple[Labels, Objects]:
-    pixels = labelled_pixels(labels)
-    large = pixels.sizes * pixel_size_um**2 >= min_area_um2 * (1 - _ROUNDING)
-    chosen = large[pixels.index]
-    kept = np.zeros(labels.shape, dtype=np.int64)
-    kept[pixels.y[chosen], pixels.x[chosen]] = pixels.labels[pixels.index[chosen]]
-    return kept, Objects(
+def _without_small(regions: Runs, objects: Objects, pixel_size_um: float, min_area_um2: float) -> tuple[Runs, Objects]:
+    large = regions.sizes * pixel_size_um**2 >= min_area_um2 * (1 - _ROUNDING)
+    return without(regions, ~large), Objects(
         label=objects.label[large],
         cell=objects.cell[large],
         p_loaded=objects.p_loaded[large],
@@ -192,15 +180,15 @@ def _without_small(
 
 def _region_columns(
     *,
-    labels: Labels,
+    regions: Runs,
     objects: Objects,
     images: Mapping[str, Image],
-    cells: Labels,
+    cells: Runs,
     pixel_size_um: float,
     channels: Channels,
     params: MeasureParams,
 ) -> Columns:
-    shapes = region_shapes(labels=labels, pixel_size_um=pixel_size_um)
+    shapes = region_shapes(labels=regions, pixel_size_um=pixel_size_um)
     where = {
         "y_um": shapes["centroid_y_um"].astype(np.float64),
         "x_um": shapes["centroid_x_um"].astype(np.float64),
@@ -215,10 +203,10 @@ def _region_columns(
         **where, cell_of_region=objects.cell, cells=cells, pixel_size_um=pixel_size_um
     )
     intensities = region_intensities(
-        labels=labels, images=images, pixel_size_um=pixel_size_um, rim_width_um=params.rim_width_um
+        labels=regions, images=images, pixel_size_um=pixel_size_um, rim_width_um=params.rim_width_um
     )
     cargo_area = {
-        cargo: cargo_area_fractions(labels=labels, cell_of_region=objects.cell, cells=cells, cargo=images[cargo])
+        cargo: cargo_area_fractions(labels=regions, cell_of_region=objects.cell, cells=cells, cargo=images[cargo])
         for cargo in channels.cargoes
     }
     return {
@@ -238,18 +226,17 @@ def _region_columns(
 
 
 def _cell_columns(
-    cells: Labels,
+    cells: Runs,
     images: Mapping[str, Image],
     regions: Columns,
     pixel_size_um: float,
     other_cargoes: Sequence[str],
 ) -> Columns:
-    pixels = labelled_pixels(cells)
-    y_um, x_um = centroids_um(pixels, pixel_size_um)
+    y_um, x_um = centroids_um(cells, pixel_size_um)
     height, width = cells.shape
-    at_border = (pixels.y == 0) | (pixels.y == height - 1) | (pixels.x == 0) | (pixels.x == width - 1)
-    cell = np.searchsorted(pixels.labels, regions["cell"])
-    n_cells = len(pixels.labels)
+    at_border = (cells.y == 0) | (cells.y == height - 1) | (cells.start == 0) | (cells.stop == width)
+    cell = np.searchsorted(cells.labels, regions["cell"])
+    n_cells = len(cells.labels)
     n_regions = np.bincount(cell, minlength=n_cells)
     n_loaded = np.bincount(cell[regions["is_loaded"].astype(np.bool_)], minlength=n_cells)
     others: Columns = {}
@@ -258,12 +245,12 @@ def _cell_columns(
         others |= {f"n_loaded_{cargo}": count, f"occupancy_{cargo}": _ratio(count, n_regions)}
     measurements = region_measurements(list(images), other_cargoes)
     return {
-        "cell": pixels.labels,
-        "area_um2": (pixels.sizes * pixel_size_um**2).astype(np.float64),
+        "cell": cells.labels,
+        "area_um2": (cells.sizes * pixel_size_um**2).astype(np.float64),
         "centroid_y_um": y_um,
         "centroid_x_um": x_um,
-        "touches_border": pixels.sums(at_border) > 0,
-        **{f"intensity_mean_{channel}": pixels.means(image[pixels.y, pixels.x]) for channel, image in images.items()},
+        "touches_border": cells.totals(at_border) > 0,
+        **{f"intensity_mean_{channel}": cells.means(image) for channel, image in images.items()},
         "n_endolysosomes": n_regions,
         "n_empty": n_regions - n_loaded,
         "n_loaded": n_loaded,

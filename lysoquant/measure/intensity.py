@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.filters import threshold_otsu
 
-from lysoquant.measure.regions import Bools, Floats, Image, Ints, Labels, Pixels, crops, labelled_pixels
+from lysoquant.measure.regions import Bools, Floats, Image, Ints, Labels, Runs, runs_of
+from lysoquant.measure.thresholds import otsu_thresholds
 
 _CENTRE_TO_EDGE_PX = 0.5
 
 
 def region_intensities(
-    *, labels: Labels, images: Mapping[str, Image], pixel_size_um: float, rim_width_um: float
+    *, labels: Labels | Runs, images: Mapping[str, Image], pixel_size_um: float, rim_width_um: float
 ) -> dict[str, Floats]:
     """Mean grey values of each region, of its rim and of its lumen.
 
@@ -39,30 +38,59 @@ def region_intensities(
         For each channel `intensity_mean_<channel>`, `rim_mean_<channel>` and `lumen_mean_<channel>` in grey values, in
         the order of rising labels. The lumen's is NaN where the rim leaves no pixel.
     """
-    pixels = labelled_pixels(labels)
-    is_rim = rim_pixels(pixels, shape=labels.shape, pixel_size_um=pixel_size_um, rim_width_um=rim_width_um)
+    regions = runs_of(labels)
+    is_rim = rim_pixels(regions, pixel_size_um=pixel_size_um, rim_width_um=rim_width_um)
+    rim, owner = regions.pixels[is_rim], regions.index[is_rim]
+    n_regions = len(regions.labels)
+    rim_sizes = np.bincount(owner, minlength=n_regions)
     means: dict[str, Floats] = {}
     for channel, image in images.items():
-        values = image[pixels.y, pixels.x]
-        means[f"intensity_mean_{channel}"] = pixels.means(values)
-        means[f"rim_mean_{channel}"] = pixels.means_where(values, is_rim)
-        means[f"lumen_mean_{channel}"] = pixels.means_where(values, ~is_rim)
+        sums = regions.sums(image)
+        rim_sums = np.bincount(owner, weights=image.ravel()[rim], minlength=n_regions).astype(np.float64)
+        means[f"intensity_mean_{channel}"] = sums / regions.sizes
+        means[f"rim_mean_{channel}"] = _ratio(rim_sums, rim_sizes)
+        means[f"lumen_mean_{channel}"] = _ratio(sums - rim_sums, regions.sizes - rim_sizes)
     return means
 
 
-def rim_pixels(pixels: Pixels, *, shape: tuple[int, ...], pixel_size_um: float, rim_width_um: float) -> Bools:
-    """Whether each labelled pixel belongs to its region's rim: ndarray (M,), bool; see :func:`region_intensities`."""
-    height, width = shape
-    rim = np.zeros((height, width), dtype=np.bool_)
-    for window, mask in crops(pixels, shape=(height, width)):
-        to_outside_px = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-        depth_um = (to_outside_px - _CENTRE_TO_EDGE_PX) * pixel_size_um
-        rim[window] |= mask & (depth_um < rim_width_um)
-    chosen: Bools = rim[pixels.y, pixels.x]
-    return chosen
+def _ratio(sums: Floats, counts: Ints) -> Floats:
+    ratio: Floats = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    return ratio
 
 
-def cargo_area_fractions(*, labels: Labels, cell_of_region: Ints, cells: Labels, cargo: Image) -> Floats:
+def rim_pixels(regions: Runs, *, pixel_size_um: float, rim_width_um: float) -> Bools:
+    """Whether each labelled pixel belongs to its region's rim; see :func:`region_intensities`.
+
+    The distance to the outside is exact, but only looked for as far as the rim is wide: in the pixel's own row it is
+    known from the run, and a row further off adds its own to the distance to it.
+
+    Returns
+    -------
+    ndarray (M,), bool
+        In the order of ``regions.pixels``.
+    """
+    lengths = regions.lengths
+    width = regions.shape[1]
+    column = regions.pixels % max(width, 1)
+    from_start, to_stop = column - np.repeat(regions.start - 1, lengths), np.repeat(regions.stop, lengths) - column
+    across = np.minimum(from_start, to_stop) ** 2
+    # No pixel lies deeper than the root of its region's size: a disc of that radius would hold more pixels.
+    deepest = math.isqrt(int(regions.sizes.max(initial=0)))
+    reach = min(math.ceil(rim_width_um / pixel_size_um + _CENTRE_TO_EDGE_PX), deepest)
+    numbers = np.pad(regions.numbered, ((reach, reach), (0, 0))).ravel()
+    squares = np.zeros(len(numbers), dtype=np.int64)
+    here = regions.pixels + reach * width
+    squares[here] = across
+    own = numbers[here]
+    nearest = across
+    for rows in range(1, reach + 1):
+        for there in (here - rows * width, here + rows * width):
+            nearest = np.minimum(nearest, np.where(numbers[there] == own, squares[there], 0) + rows * rows)
+    depth_um = (np.sqrt(nearest) - _CENTRE_TO_EDGE_PX) * pixel_size_um
+    return np.asarray(depth_um < rim_width_um)
+
+
+def cargo_area_fractions(*, labels: Labels | Runs, cell_of_region: Ints, cells: Labels | Runs, cargo: Image) -> Floats:
     """Share of each region's pixels whose cargo exceeds the threshold of its cell.
 
     The threshold is Otsu's of all cargo values in the cell, so that it follows the cell's expression; the share is
@@ -86,18 +114,12 @@ def cargo_area_fractions(*, labels: Labels, cell_of_region: Ints, cells: Labels,
     ----------
     .. [1] Otsu, IEEE Trans. Syst. Man Cybern. 9, 62 (1979).
     """
-    pixels = labelled_pixels(labels)
-    thresholds = _cell_thresholds(cells, cargo)
-    limit = np.array([thresholds.get(cell, np.nan) for cell in cell_of_region.tolist()], dtype=np.float64)
-    above = cargo[pixels.y, pixels.x] > limit[pixels.index]
-    return np.where(np.isnan(limit), np.nan, pixels.means(above))
-
-
-def _cell_thresholds(cells: Labels, image: NDArray[np.number]) -> dict[int, float]:
-    pixels = labelled_pixels(cells)
-    height, width = cells.shape
-    found = crops(pixels, shape=(height, width))
-    return {
-        cell: float(threshold_otsu(image[window][mask]))  # type: ignore[no-untyped-call]
-        for cell, (window, mask) in zip(pixels.labels.tolist(), found, strict=True)
-    }
+    regions, own_cells = runs_of(labels), runs_of(cells)
+    values = cargo.ravel()
+    thresholds = otsu_thresholds(own_cells, values[own_cells.pixels])
+    limit = np.full(len(cell_of_region), np.nan)
+    known = np.isin(cell_of_region, own_cells.labels)
+    limit[known] = thresholds[np.searchsorted(own_cells.labels, cell_of_region[known])]
+    above = values[regions.pixels] > limit[regions.index]
+    fractions = np.bincount(regions.index[above], minlength=len(limit)) / regions.sizes
+    return np.where(known, fractions, np.nan)

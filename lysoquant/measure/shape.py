@@ -21,9 +21,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label as connected_parts
 
-from lysoquant.measure.regions import Bools, Floats, Ints, Labels, Pixels, centroids_um, labelled_pixels
+from lysoquant.measure.regions import (
+    Bools,
+    Floats,
+    Ints,
+    Labels,
+    Runs,
+    bounding_boxes,
+    centroids_um,
+    largest_parts,
+    runs_of,
+)
 
 _RIGHT, _UP, _LEFT, _DOWN = range(4)
 _CORNER_PX = 2.0 - np.sqrt(2.0)
@@ -33,7 +42,7 @@ _MOMENT_OF_PIXEL, _EPSILON, _HALF_PI = 0.08333333, 0.000001, 1.5707963267949
 _PAIRS_AT_ONCE = 2_000_000
 
 
-def region_shapes(*, labels: Labels, pixel_size_um: float) -> dict[str, NDArray[np.int64] | Floats]:
+def region_shapes(*, labels: Labels | Runs, pixel_size_um: float) -> dict[str, NDArray[np.int64] | Floats]:
     """Measure the shape of every region of a label image.
 
     Parameters
@@ -75,22 +84,22 @@ def region_shapes(*, labels: Labels, pixel_size_um: float) -> dict[str, NDArray[
     A region of several 8-connected parts has area, centroid and eccentricity of all its pixels; all that rests on an
     outline (perimeter, circularity, solidity, Feret) is of its largest part, the first in raster order among equals.
     """
-    pixels = labelled_pixels(labels)
-    parts = _largest_parts(labels, pixels)
-    part_pixels = labelled_pixels(parts)
-    part_area_px = part_pixels.sizes.astype(np.float64)
+    regions = runs_of(labels)
+    parts = largest_parts(regions)
+    part_area_px = parts.sizes.astype(np.float64)
     perimeter_px = _perimeters(_outlines(parts), len(part_area_px))
-    hulls = _hulls(part_pixels)
+    hulls = _hulls(parts)
     feret_px, min_feret_px = _feret(hulls)
-    y_um, x_um = centroids_um(pixels, pixel_size_um)
-    aspect_ratio = _aspect_ratios(pixels)
+    y_um, x_um = centroids_um(regions, pixel_size_um)
+    moments = _moments(regions)
+    aspect_ratio = _aspect_ratios(moments)
     return {
-        "label": pixels.labels,
-        "area_um2": pixels.sizes * pixel_size_um**2,
+        "label": regions.labels,
+        "area_um2": regions.sizes * pixel_size_um**2,
         "perimeter_um": perimeter_px * pixel_size_um,
         "circularity": np.minimum(4.0 * np.pi * part_area_px / perimeter_px**2, 1.0),
         "solidity": part_area_px / _hull_areas(hulls),
-        "eccentricity": _eccentricities(pixels),
+        "eccentricity": _eccentricities(moments),
         "aspect_ratio": aspect_ratio,
         "roundness": 1.0 / aspect_ratio,
         "feret_um": feret_px * pixel_size_um,
@@ -114,17 +123,16 @@ def traced_outlines(parts: Labels) -> list[Ints]:
         Corners (x, y) of each part's outer outline, clockwise on the screen, in units of pixels with (0, 0) the upper
         left corner of the first pixel.
     """
-    y, x = np.nonzero(parts)
-    if not len(y):
+    objects = runs_of(parts)
+    if not len(objects.labels):
         return []
-    outlines = _outlines(parts.astype(np.int32))
-    first = np.unique(parts[y, x], return_index=True)[1]
+    outlines = _outlines(objects)
     begin = np.flatnonzero(np.diff(outlines.owner, prepend=-1) != 0)
     turns = np.append(True, np.diff(outlines.direction) != 0)
     turns[begin] = True
     steps = np.array([[1, 0], [0, -1], [-1, 0], [0, 1]])[outlines.direction]
     before = np.cumsum(steps, axis=0) - steps
-    begins_at = np.stack([x[first], y[first]], axis=1) - before[begin]
+    begins_at = np.stack([objects.start[objects.first], objects.y[objects.first]], axis=1) - before[begin]
     places = before + begins_at[outlines.owner]
     # The wand's first vertex is the third corner: see _perimeters.
     return [
@@ -133,10 +141,62 @@ def traced_outlines(parts: Labels) -> list[Ints]:
     ]
 
 
-def _eccentricities(pixels: Pixels) -> Floats:
-    dy = pixels.y - pixels.means(pixels.y)[pixels.index]
-    dx = pixels.x - pixels.means(pixels.x)[pixels.index]
-    yy, xx, xy = pixels.means(dy * dy), pixels.means(dx * dx), pixels.means(dx * dy)
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over the pixel centres of each region, from the upper left corner of its bounding box: whole numbers.
+
+    Attributes
+    ----------
+    count, y, x, yy, xx, xy : ndarray (N,), float64
+    """
+
+    count: Floats
+    y: Floats
+    x: Floats
+    yy: Floats
+    xx: Floats
+    xy: Floats
+
+
+def filled(parts: Runs) -> Runs:
+    """8-connected parts with their holes: runs in the order of the parts, which overlap where a part holds another."""
+    edges = _edges(parts)
+    upright = edges.outer & (edges.direction % 2 == 1)
+    pitch = parts.shape[1] + 2
+    owner, y = edges.owner[upright], edges.pixel[upright] // pitch - 1
+    # A row of an outline goes in over a left side, walked up, and comes out over a right one.
+    x = edges.pixel[upright] % pitch - 1 + (edges.direction[upright] == _DOWN)
+    order = np.lexsort((x, y, owner))
+    start, stop = order[::2], order[1::2]
+    return Runs(parts.shape, parts.labels, owner[start], y=y[start], start=x[start], stop=x[stop])
+
+
+def _moments(regions: Runs) -> _Moments:
+    top, left = bounding_boxes(regions)[:, :2].T
+    y = regions.y - top[regions.owner]
+    start, stop = regions.start - left[regions.owner], regions.stop - left[regions.owner]
+    lengths = stop - start
+    sum_x = (start + stop - 1) * lengths // 2
+    return _Moments(
+        count=regions.sizes.astype(np.float64),
+        y=regions.totals(y * lengths),
+        x=regions.totals(sum_x),
+        yy=regions.totals(y * y * lengths),
+        xx=regions.totals(_squares_below(stop) - _squares_below(start)),
+        xy=regions.totals(y * sum_x),
+    )
+
+
+def _squares_below(number: Ints) -> Ints:
+    """Sum of the squares of all whole numbers below each."""
+    sums: Ints = (number - 1) * number * (2 * number - 1) // 6
+    return sums
+
+
+def _eccentricities(of: _Moments) -> Floats:
+    yy = of.count * of.yy - of.y * of.y
+    xx = of.count * of.xx - of.x * of.x
+    xy = of.count * of.xy - of.x * of.y
     half_trace = (yy + xx) / 2.0
     half_gap = np.sqrt(((yy - xx) / 2.0) ** 2 + xy**2)
     major, minor = half_trace + half_gap, np.maximum(half_trace - half_gap, 0.0)
@@ -145,19 +205,18 @@ def _eccentricities(pixels: Pixels) -> Floats:
     return eccentricities
 
 
-def _aspect_ratios(pixels: Pixels) -> Floats:
+def _aspect_ratios(of: _Moments) -> Floats:
     """Aspect ratio of each region step by step as ImageJ's EllipseFitter computes it (Bob Rodieck, 1991 to 2012).
 
     ImageJ finds the ellipse's angle first and the axes from it. Where the region is symmetric the angle rests on
     rounding, and the ratio is off by up to some percent for a region of a few pixels. Numbers are to be ImageJ's, so
     the steps are its own, constants and order of operations too; `eccentricity` has the exact moments.
     """
-    y, x = pixels.y - _least(pixels, pixels.y), pixels.x - _least(pixels, pixels.x)
-    count = pixels.sizes.astype(np.float64)
-    x1, y1 = pixels.sums(x) / count, pixels.sums(y) / count
-    xx = (pixels.sums(x * x) + _MOMENT_OF_PIXEL * count) / count - x1 * x1
-    yy = (pixels.sums(y * y) + _MOMENT_OF_PIXEL * count) / count - y1 * y1
-    xy = pixels.sums(x * y) / count - x1 * y1
+    count = of.count
+    x1, y1 = of.x / count, of.y / count
+    xx = (of.xx + _MOMENT_OF_PIXEL * count) / count - x1 * x1
+    yy = (of.yy + _MOMENT_OF_PIXEL * count) / count - y1 * y1
+    xy = of.xy / count - x1 * y1
     scale = np.maximum(4.0 * np.abs(yy * xx - xy * xy), _EPSILON)
     a11, a12, a22 = yy / scale, xy / scale, xx / scale
     difference = a11 - a22
@@ -172,30 +231,6 @@ def _aspect_ratios(pixels: Pixels) -> Floats:
     axes = np.sqrt(1.0 / np.abs([a22 + shift, a11 - shift]))
     ratios: Floats = axes.max(axis=0) / axes.min(axis=0)
     return ratios
-
-
-def _least(pixels: Pixels, values: Ints) -> Ints:
-    """The smallest value of the region that each pixel belongs to: ndarray (M,)."""
-    least = np.full(len(pixels.labels), np.iinfo(np.int64).max)
-    np.minimum.at(least, pixels.index, values)
-    return least[pixels.index]
-
-
-def _largest_parts(labels: Labels, pixels: Pixels) -> NDArray[np.int32]:
-    """Label image (Y, X) of each region's largest 8-connected part, numbered 1 to N in the order of the regions."""
-    parts = connected_parts(labels, background=0, connectivity=2)  # type: ignore[no-untyped-call]
-    part = parts[pixels.y, pixels.x].astype(np.int64)
-    sizes = np.bincount(part, minlength=1)
-    owner = np.zeros(len(sizes), dtype=np.int64)
-    owner[part] = pixels.index
-    numbers = np.arange(1, len(sizes))
-    order = np.lexsort((numbers, -sizes[1:], owner[1:]))
-    first_of_owner = np.unique(owner[1:][order], return_index=True)[1]
-    chosen = numbers[order][first_of_owner]
-    renumbered = np.zeros(len(sizes), dtype=np.int32)
-    renumbered[chosen] = np.arange(1, len(chosen) + 1)
-    largest: NDArray[np.int32] = renumbered[parts]
-    return largest
 
 
 @dataclass(frozen=True)
@@ -214,21 +249,61 @@ class _Outlines:
     direction: Ints
 
 
-def _outlines(parts: NDArray[np.int32]) -> _Outlines:
-    padded = np.pad(parts, 1)
+@dataclass(frozen=True)
+class _Edges:
+    """Sides of pixels that face another part or the background, in the order of their pixels: ndarrays (E,).
+
+    Attributes
+    ----------
+    pixel, direction, owner : ndarray, int64
+        Pixel in the image padded by 1, direction as of `_Outlines`, index of the part.
+    outer : ndarray, bool
+        Whether the edge is of an outer outline; others go around holes.
+    to_go : ndarray, int64
+        How many edges of the outer outline follow.
+    """
+
+    pixel: Ints
+    direction: Ints
+    owner: Ints
+    outer: Bools
+    to_go: Ints
+
+
+def _outlines(parts: Runs) -> _Outlines:
+    edges = _edges(parts)
+    owner, direction, to_go = (each[edges.outer] for each in (edges.owner, edges.direction, edges.to_go))
+    n_edges = np.bincount(owner, minlength=len(parts.labels))
+    walked = np.empty(len(owner), dtype=np.int64)
+    walked[(np.cumsum(n_edges) - 1)[owner] - to_go] = direction
+    return _Outlines(owner=np.repeat(np.arange(len(n_edges)), n_edges), direction=walked)
+
+
+def _edges(parts: Runs) -> _Edges:
+    padded = np.pad(parts.numbered, 1)
     flat = padded.ravel()
-    step = np.array([1, -padded.shape[1], -1, padded.shape[1]])
-    inside = np.flatnonzero(flat)
-    numbers = flat[inside]
+    pitch = padded.shape[1]
+    step = np.array([1, -pitch, -1, pitch])
+    begin = (parts.y + 1) * pitch + parts.start + 1
+    below = np.flatnonzero(flat[pitch:] != flat[:-pitch]) + pitch
+    above = below - pitch
     # An edge that is walked in direction d with its pixel on the right has the pixel to the left of d outside.
-    keys = np.sort(np.concatenate([inside[flat[inside + step[(d + 1) % 4]] != numbers] * 4 + d for d in range(4)]))
+    keys = np.sort(
+        np.concatenate(
+            [
+                below[flat[below] > 0] * 4 + _RIGHT,
+                begin * 4 + _UP,
+                above[flat[above] > 0] * 4 + _LEFT,
+                (begin + parts.lengths - 1) * 4 + _DOWN,
+            ]
+        )
+    )
     pixel, direction = keys // 4, keys % 4
     owner = flat[pixel].astype(np.int64) - 1
     following = np.searchsorted(keys, _successors(flat, pixel, direction, step))
-    head = np.searchsorted(keys, inside[np.unique(numbers, return_index=True)[1]] * 4 + _RIGHT)
+    head = np.searchsorted(keys, begin[parts.first] * 4 + _RIGHT)
     outer, to_go = _distance_to_end(following, head, owner)
-    order = np.lexsort((-to_go[outer], owner[outer]))
-    return _Outlines(owner=owner[outer][order], direction=direction[outer][order])
+    return _Edges(pixel, direction, owner, outer, to_go)
 
 
 def _successors(flat: NDArray[np.int32], pixel: Ints, direction: Ints, step: Ints) -> Ints:
@@ -280,7 +355,8 @@ def _perimeters(outlines: _Outlines, n_regions: int) -> Floats:
     # ImageJ's wand walks down the right side of the first run of the top row, so its first vertex is the one after
     # that run's upper right corner: the third of an outline that begins at the run's upper left corner.
     place = (np.arange(len(corner)) - first_corner[corner_owner] - 2) % n_corners[corner_owner]
-    order = np.lexsort((place, corner_owner))
+    order = np.empty(len(corner), dtype=np.int64)
+    order[first_corner[corner_owner] + place] = np.arange(len(corner))
     counted_for_sure = (place[order] == 0) | (side_before[order] > 1)
     here = np.arange(len(order))
     since = here - np.maximum.accumulate(np.where(counted_for_sure, here, 0))
@@ -311,34 +387,45 @@ class _Hulls:
     following: Ints
 
 
-def _hulls(pixels: Pixels) -> _Hulls:
-    owner, y, left, right = _row_ends(pixels)
+def _hulls(parts: Runs) -> _Hulls:
+    owner, y, left, right = _row_ends(parts)
     left_owner, left_y, left_x = _convex_chain(owner, y, -left)
     right_owner, right_y, right_x = _convex_chain(owner, y, right)
-    owner = np.concatenate([right_owner, left_owner])
-    y = np.concatenate([right_y, left_y])
-    x = np.concatenate([right_x, -left_x])
-    is_left = np.repeat([False, True], [len(right_owner), len(left_owner)])
-    order = np.lexsort((np.where(is_left, -y, y), is_left, owner))
-    owner = owner[order]
-    size = np.bincount(owner, minlength=len(pixels.labels))
+    n_left, n_right = (np.bincount(each, minlength=len(parts.labels)) for each in (left_owner, right_owner))
+    size = n_left + n_right
     begin = np.cumsum(size) - size
-    following = np.arange(1, len(owner) + 1)
+    # Down the right side, then up the left one.
+    at_right = np.arange(len(right_y)) + (np.cumsum(n_left) - n_left)[right_owner]
+    at_left = (np.cumsum(size) + np.cumsum(n_left) - n_left - 1)[left_owner] - np.arange(len(left_y))
+    corner_y, corner_x = np.empty(len(at_right) + len(at_left), dtype=np.int64), np.empty(int(size.sum()), np.int64)
+    corner_y[at_right], corner_y[at_left] = right_y, left_y
+    corner_x[at_right], corner_x[at_left] = right_x, -left_x
+    following = np.arange(1, len(corner_y) + 1)
     following[begin + size - 1] = begin
-    return _Hulls(owner=owner, y=y[order], x=x[order], begin=begin, size=size, following=following)
+    return _Hulls(np.repeat(np.arange(len(size)), size), corner_y, corner_x, begin, size, following)
 
 
-def _row_ends(pixels: Pixels) -> tuple[Ints, Ints, Ints, Ints]:
-    """Leftmost and rightmost pixel corner of each region on each line between pixel rows that it touches."""
-    owner = np.concatenate([pixels.index, pixels.index])
-    y = np.concatenate([pixels.y, pixels.y + 1])
-    x = np.concatenate([pixels.x, pixels.x])
-    order = np.lexsort((x, y, owner))
-    owner, y, x = owner[order], y[order], x[order]
-    new = (np.diff(owner, prepend=-1) != 0) | (np.diff(y, prepend=-1) != 0)
-    first = np.flatnonzero(new)
-    last = np.append(first[1:], len(x)) - 1 if len(first) else first
-    return owner[first], y[first], x[first], x[last] + 1
+def _row_ends(parts: Runs) -> tuple[Ints, Ints, Ints, Ints]:
+    """Leftmost and rightmost pixel corner of each part on each line between pixel rows that it touches.
+
+    An 8-connected part has pixels in every row from its first to its last, so that n rows touch n + 1 lines.
+    """
+    order = np.argsort(parts.owner, kind="stable")
+    owner, y = parts.owner[order], parts.y[order]
+    new_row = np.flatnonzero((np.diff(owner, prepend=-1) != 0) | (np.diff(y, prepend=-1) != 0))
+    last_of_row = np.append(new_row[1:], len(owner)) - 1 if len(new_row) else new_row
+    owner, y = owner[new_row], y[new_row]
+    start, stop = parts.start[order][new_row], parts.stop[order][last_of_row]
+    n_lines = np.bincount(owner, minlength=len(parts.labels)) + 1
+    upper = np.arange(len(owner)) + owner
+    lower = upper + 1
+    left = np.full(int(n_lines.sum()), parts.shape[1])
+    right = np.zeros(len(left), dtype=np.int64)
+    left[upper], right[upper] = start, stop
+    left[lower], right[lower] = np.minimum(left[lower], start), np.maximum(right[lower], stop)
+    lines = np.empty(len(left), dtype=np.int64)
+    lines[upper], lines[lower] = y, y + 1
+    return np.repeat(np.arange(len(n_lines)), n_lines), lines, left, right
 
 
 def _convex_chain(owner: Ints, y: Ints, x: Ints) -> tuple[Ints, Ints, Ints]:
