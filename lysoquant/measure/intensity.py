@@ -69,25 +69,33 @@ def rim_pixels(regions: Runs, *, pixel_size_um: float, rim_width_um: float) -> B
     ndarray (M,), bool
         In the order of ``regions.pixels``.
     """
-    lengths = regions.lengths
-    width = regions.shape[1]
-    column = regions.pixels % max(width, 1)
-    from_start, to_stop = column - np.repeat(regions.start - 1, lengths), np.repeat(regions.stop, lengths) - column
-    across = np.minimum(from_start, to_stop) ** 2
-    # No pixel lies deeper than the root of its region's size: a disc of that radius would hold more pixels.
-    deepest = math.isqrt(int(regions.sizes.max(initial=0)))
-    reach = min(math.ceil(rim_width_um / pixel_size_um + _CENTRE_TO_EDGE_PX), deepest)
-    numbers = np.pad(regions.numbered, ((reach, reach), (0, 0))).ravel()
-    squares = np.zeros(len(numbers), dtype=np.int64)
+    limit = _largest_square(regions, pixel_size_um=pixel_size_um, rim_width_um=rim_width_um)
+    reach = math.isqrt(limit)
+    lengths, width = regions.lengths, regions.shape[1]
+    after_first = np.arange(len(regions.pixels)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    across = np.minimum(after_first + 1, np.repeat(lengths, lengths) - after_first).astype(np.int32)
     here = regions.pixels + reach * width
-    squares[here] = across
-    own = numbers[here]
-    nearest = across
+    numbers = np.zeros((regions.shape[0] + 2 * reach) * width, dtype=np.int32)
+    in_row = np.zeros_like(numbers)
+    numbers[here], in_row[here] = regions.index + 1, across
+    deep = np.flatnonzero(across > reach)
     for rows in range(1, reach + 1):
-        for there in (here - rows * width, here + rows * width):
-            nearest = np.minimum(nearest, np.where(numbers[there] == own, squares[there], 0) + rows * rows)
-    depth_um = (np.sqrt(nearest) - _CENTRE_TO_EDGE_PX) * pixel_size_um
-    return np.asarray(depth_um < rim_width_um)
+        for step in (-rows * width, rows * width):
+            there = here[deep] + step
+            inside = numbers[there] == numbers[here[deep]]
+            deep = deep[inside & (in_row[there] > math.isqrt(limit - rows * rows))]
+    is_rim = np.ones(len(here), dtype=np.bool_)
+    is_rim[deep] = False
+    return is_rim
+
+
+def _largest_square(regions: Runs, *, pixel_size_um: float, rim_width_um: float) -> int:
+    """Largest square of a distance in pixels, from a rim's pixel to the nearest one outside."""
+    widest = math.ceil(rim_width_um / pixel_size_um + _CENTRE_TO_EDGE_PX) ** 2
+    # No pixel lies deeper than the root of its region's size: a disc of that radius would hold more pixels.
+    squares = np.arange(min(widest, int(regions.sizes.max(initial=0))) + 1)
+    in_rim = (np.sqrt(squares) - _CENTRE_TO_EDGE_PX) * pixel_size_um < rim_width_um
+    return int(np.count_nonzero(in_rim)) - 1
 
 
 def cargo_area_fractions(*, labels: Labels | Runs, cell_of_region: Ints, cells: Labels | Runs, cargo: Image) -> Floats:

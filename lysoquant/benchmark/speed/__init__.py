@@ -1,1 +1,1 @@
-"""How fast the parts of a run are, beside what else does the same work on the same machine."""
+"""What the machine gives and what of it is used: parts of ``lysoquant benchmark speed``."""
