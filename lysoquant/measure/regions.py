@@ -94,11 +94,8 @@ class Runs:
         if not len(self.owner):
             return np.zeros(len(self.labels))
         exact = np.int64 if np.issubdtype(image.dtype, np.integer) else np.float64
-        begin = self.y * self.shape[1] + self.start
-        bounds = np.column_stack([begin, begin + self.lengths]).ravel()
-        flat = image.ravel()
-        # Every second sum is of a gap between runs; a run that ends with the image ends without a bound.
-        return self.totals(np.add.reduceat(flat, bounds[bounds < flat.size], dtype=exact)[::2])
+        begin = np.cumsum(self.lengths) - self.lengths
+        return self.totals(np.add.reduceat(image.ravel()[self.pixels], begin, dtype=exact))
 
     def means(self, image: Image) -> Floats:
         """Mean of each object's pixels in an image: (Y, X) to (N,), float64."""

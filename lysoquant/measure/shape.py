@@ -298,7 +298,7 @@ def _edges(parts: Runs) -> _Edges:
             ]
         )
     )
-    pixel, direction = keys // 4, keys % 4
+    pixel, direction = keys >> 2, keys & 3
     owner = flat[pixel].astype(np.int64) - 1
     following = np.searchsorted(keys, _successors(flat, pixel, direction, step))
     head = np.searchsorted(keys, begin[parts.first] * 4 + _RIGHT)
@@ -308,14 +308,12 @@ def _edges(parts: Runs) -> _Edges:
 
 def _successors(flat: NDArray[np.int32], pixel: Ints, direction: Ints, step: Ints) -> Ints:
     """Key of each edge's successor: left where the region goes on across the corner, else straight on, else right."""
-    left = (direction + 1) % 4
+    left, right = (direction + 1) & 3, (direction + 3) & 3
+    own = flat[pixel]
     ahead = pixel + step[direction]
     across = ahead + step[left]
-    turns_left = flat[across] == flat[pixel]
-    straight = ~turns_left & (flat[ahead] == flat[pixel])
-    return np.select(
-        [turns_left, straight], [across * 4 + left, ahead * 4 + direction], pixel * 4 + (direction - 1) % 4
-    )
+    onward = np.where(flat[ahead] == own, ahead * 4 + direction, pixel * 4 + right)
+    return np.where(flat[across] == own, across * 4 + left, onward)
 
 
 def _distance_to_end(following: Ints, head: Ints, owner: Ints) -> tuple[Bools, Ints]:
@@ -463,12 +461,14 @@ def _feret(hulls: _Hulls) -> tuple[Floats, Floats]:
         owner = hulls.owner[vertices]
         repeats = hulls.size[owner]
         row_begin = np.cumsum(repeats) - repeats
-        side = np.repeat(vertices, repeats)
-        other = hulls.begin[hulls.owner[side]] + np.arange(len(side)) - np.repeat(row_begin, repeats)
-        y, x = hulls.y[other] - hulls.y[side], hulls.x[other] - hulls.x[side]
-        side_y, side_x = hulls.y[hulls.following] - hulls.y, hulls.x[hulls.following] - hulls.x
-        across = np.maximum.reduceat(np.abs(side_x[side] * y - side_y[side] * x), row_begin)
-        width = across / np.hypot(side_x[vertices], side_y[vertices])
+        other = np.arange(int(repeats.sum())) + np.repeat(hulls.begin[owner] - row_begin, repeats)
+        y = hulls.y[other] - np.repeat(hulls.y[vertices], repeats)
+        x = hulls.x[other] - np.repeat(hulls.x[vertices], repeats)
+        after = hulls.following[vertices]
+        side_y, side_x = hulls.y[after] - hulls.y[vertices], hulls.x[after] - hulls.x[vertices]
+        cross = np.abs(np.repeat(side_x, repeats) * y - np.repeat(side_y, repeats) * x)
+        across = np.maximum.reduceat(cross, row_begin)
+        width = across / np.hypot(side_x, side_y)
         reach = np.maximum.reduceat(y * y + x * x, row_begin)
         begin = hulls.begin[low:high] - hulls.begin[low]
         largest[low:high] = np.sqrt(np.maximum.reduceat(reach, begin))
