@@ -182,3 +182,9 @@ def test_no_objects_give_no_rows() -> None:
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(FieldError, match=message):
         measured(**changes)
+
+
+def test_the_background_is_no_cell_of_an_object() -> None:
+    objects = replace(field()["objects"], cell=np.array([4, 4, 0, 4]))
+    with pytest.raises(FieldError, match="names cells that label image cells lacks"):
+        measured(objects=objects)
