@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,24 +16,48 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lysoquant.errors import InputError, StageError
-from lysoquant.model.precision import Precision, autocast
+from lysoquant.model.inference import inference_network
+from lysoquant.model.precision import Precision
 from lysoquant.model.weights import Model
 from lysoquant.vocabulary import BACKGROUND
 
 Key = TypeVar("Key", bound=Hashable)
 
+WAITING_BATCHES: Final = 4
+"""As many batches of tiles of any shape wait on a GPU at most; then the shape that waits longest goes, full or not."""
+
+
+EDGE_PX: Final = 64
+"""Edges of tiles are multiples of this many pixels where the largest allows it: few shapes, so that batches fill."""
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """How an edge is cut: tiles of one size, and the part of the edge that each answers for; the parts abut.
+
+    Attributes
+    ----------
+    size : int
+        Edge of every tile; it may reach beyond the crop, where there is nothing.
+    tiles : tuple of (int, slice)
+        Start of each tile and the part that it answers for.
+    """
+
+    size: int
+    tiles: tuple[tuple[int, slice], ...]
+
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How crops are cut: square tiles of one size, their margins thrown away inside a crop.
+    """How crops are cut: into the fewest tiles, all equal and no larger than need be, their margins thrown away.
 
     Attributes
     ----------
     tile_px : int
-        Edge of a tile, a multiple of the network's 2 ** (levels - 1). For a network of valid convolutions the edge of
-        what a tile answers for, rounded up to that multiple; its image is larger by the network's loss.
+        Largest edge of a tile, a multiple of the network's 2 ** (levels - 1). For a network of valid convolutions the
+        edge of what a tile answers for, rounded up to that multiple; its image is larger by the network's loss.
     overlap_px : int
-        Margin on each side that is not used, except at the border of the crop. Valid convolutions need none.
+        Least margin on each side that is not used, except at the border of the crop. Valid convolutions need none.
     """
 
     tile_px: int
@@ -44,21 +70,37 @@ class TilePlan:
                 "expected an overlap of less than half a tile"
             )
 
-    def cuts(self, length: int) -> list[tuple[int, slice]]:
-        """Start of each tile along an edge and the part of the edge that it answers for; the parts abut."""
-        if length <= self.tile_px:
-            return [(0, slice(0, length))]
-        stride = self.tile_px - 2 * self.overlap_px
-        starts = [*range(0, length - self.tile_px, stride), length - self.tile_px]
-        edges = [start + self.overlap_px for start in starts[1:]]
-        return [
-            (start, slice(low, high)) for start, low, high in zip(starts, [0, *edges], [*edges, length], strict=True)
-        ]
+    def cuts(self, length: int, *, multiple: int = 1) -> Cuts:
+        """Tiles along an edge, beginning at multiples of the network's coarsest pixel.
+
+        Poolings group pixels from the start of a tile on. Only with the groups of the whole crop can a tile give what
+        the crop as a whole would; where a tile is too small for that beside its margins, it begins anywhere.
+        """
+        shared = _up(2 * self.overlap_px, multiple)
+        if shared >= self.tile_px:
+            multiple, shared = 1, 2 * self.overlap_px
+        whole = _up(length, multiple)
+        step = max(EDGE_PX, multiple)
+        if whole <= self.tile_px:
+            return Cuts(min(_up(whole, step), self.tile_px), ((0, slice(0, length)),))
+        count = -(-(whole - shared) // (self.tile_px - shared))
+        size = min(_up(-(-(whole + (count - 1) * shared) // count), step), self.tile_px)
+        last = max(whole - size, 0) // multiple
+        starts = [number * last // (count - 1) * multiple for number in range(count)]
+        edges = [(before + size + start) // 2 for before, start in itertools.pairwise(starts)]
+        parts = itertools.pairwise([0, *edges, length])
+        return Cuts(size, tuple((start, slice(*part)) for start, part in zip(starts, parts, strict=True)))
 
 
-def abutting_cuts(length: int, stride: int) -> list[tuple[int, slice]]:
-    """Start of each tile along an edge and the part of the edge that it answers for, all parts but the last equal."""
-    return [(start, slice(start, min(start + stride, length))) for start in range(0, length, stride)]
+def abutting_cuts(length: int, largest: int, *, multiple: int = 1) -> Cuts:
+    """The fewest tiles along an edge whose answers abut, all but the last equal; multiples of `multiple`."""
+    count = -(-length // largest)
+    size = _up(-(-length // count), multiple)
+    return Cuts(size, tuple((start, slice(start, min(start + size, length))) for start in range(0, length, size)))
+
+
+def _up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
 
 
 def mirrored(start: int, size: int, length: int) -> Tensor:
@@ -81,6 +123,26 @@ class _Crop(Generic[Key]):
     complete: bool = False
 
 
+@dataclass(frozen=True)
+class _Tile(Generic[Key]):
+    """What a tile answers for, and where its own image begins; `shape` is that image's."""
+
+    crop: _Crop[Key]
+    row: int
+    column: int
+    rows: slice
+    columns: slice
+    shape: tuple[int, int]
+
+
+@dataclass
+class _Call(Generic[Key]):
+    """Tiles on their way through the network; without a result where the memory did not do for them."""
+
+    tiles: list[_Tile[Key]]
+    result: Future[NDArray[np.float32]] | None
+
+
 @dataclass
 class Predictor:
     """A model on a device, fed with crops of any size.
@@ -88,8 +150,11 @@ class Predictor:
     On the processor a tile's probabilities depend on the tile alone, to the last bit: not on other tiles, the number of
     threads or the size of a batch. Each goes through the network by itself and in one thread, with as many side by side
     as torch has threads, since arithmetic shared between threads adds up in another order with another number of them.
-    A GPU gets batches that are always full, if with nothing, and cuDNN's deterministic algorithms; another size of
-    batch may change last bits there.
+    A GPU gets batches of tiles of one shape that are always full, if with nothing, and cuDNN's deterministic
+    algorithms; another size of batch may change last bits there.
+
+    While the network works, the caller goes on: it makes the next crops and uses those that are done. What is waited
+    for and when depends on the crops alone, so that their order, and the counts at each, are always the same.
 
     A network of valid convolutions answers for tiles that abut; the image of a tile reaches half the network's loss
     further on each side, and is mirrored beyond the crop. Steps between tiles are multiples of the network's coarsest
@@ -100,10 +165,10 @@ class Predictor:
     Attributes
     ----------
     batch_size : int
-        Tiles in memory at a time: on a GPU those of one call of the network, on the processor at least one a thread.
+        Tiles in memory at a time: on a GPU those of one call of the network, on the processor at least two a thread.
         Smaller than what was asked for once the memory did not do.
-    calls, tiles : int
-        Batches that succeeded and tiles sent through the network so far.
+    calls, tiles, pixels : int
+        Calls of the network that succeeded, the tiles sent through it so far and the pixels of their images.
     halvings : int
         How often the batch was halved so far.
     """
@@ -115,27 +180,32 @@ class Predictor:
     precision: Precision = "auto"
     calls: int = field(default=0, init=False)
     tiles: int = field(default=0, init=False)
+    pixels: int = field(default=0, init=False)
     halvings: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._one_by_one = tiles_go_one_by_one(self.device)
+        threads = torch.get_num_threads() if self._one_by_one else 1
         if self._one_by_one:
-            threads = torch.get_num_threads()
-            self.batch_size = max(self.batch_size, threads)
-            # The initializer counts for the pool's own threads only.
-            self._threads = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+            self.batch_size = max(self.batch_size, 2 * threads)
+        # The initializer counts for the pool's own threads only.
+        self._threads = (
+            ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+            if self._one_by_one
+            else ThreadPoolExecutor(1)
+        )
         architecture = self.model.card.architecture
+        self._multiple = architecture.multiple
         self._valid = architecture.padding == "valid"
         self._margin = architecture.loss_px // 2
-        above = -(-self.plan.tile_px // architecture.multiple) * architecture.multiple
+        above = _up(self.plan.tile_px, self._multiple)
         if above != self.plan.tile_px and not self._valid:
             raise InputError(
                 f"tile_px is {self.plan.tile_px}; the {architecture.levels} levels of model "
-                f"{self.model.card.name!r} need a multiple of {architecture.multiple}; give {above}"
+                f"{self.model.card.name!r} need a multiple of {self._multiple}; give {above}"
             )
-        self._stride = above
-        self._image_px = architecture.answer_px(above) + architecture.loss_px
-        self._network = self.model.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._largest = above
+        self._network = inference_network(self.model.network, self.device, self.precision)
 
     def predict(self, crops: Iterable[tuple[Key, Tensor]]) -> Iterator[tuple[Key, NDArray[np.float32]]]:
         """Class probabilities of crops, in the order in which the crops came.
@@ -156,55 +226,111 @@ class Predictor:
         StageError
             If the memory does not do for a single tile.
         """
-        pending: list[_Crop[Key]] = []
-        batch: list[tuple[_Crop[Key], int, int, slice, slice]] = []
+        pending: deque[_Crop[Key]] = deque()
+        groups: dict[tuple[int, int], list[_Tile[Key]]] = {}
+        working: deque[_Call[Key]] = deque()
         for key, image in crops:
             crop = _Crop(key, image, _background(tuple(image.shape[1:])))
             pending.append(crop)
-            for row, rows in self._cuts(image.shape[1]):
-                for column, columns in self._cuts(image.shape[2]):
-                    if self._tile(image, row, column).any():
-                        crop.waiting += 1
-                        batch.append((crop, row, column, rows, columns))
-                        if len(batch) >= self.batch_size:
-                            self._run(batch)
-                            batch = []
+            for tile in self._tiles(crop):
+                crop.waiting += 1
+                group = groups.setdefault(tile.shape, [])
+                group.append(tile)
+                if self._one_by_one or len(group) >= self.batch_size:
+                    self._send(groups.pop(tile.shape), working)
+                elif sum(map(len, groups.values())) >= WAITING_BATCHES * self.batch_size:
+                    self._send(groups.pop(next(iter(groups))), working)
             crop.complete = True
             while pending and pending[0].complete and not pending[0].waiting:
-                done = pending.pop(0)
+                done = pending.popleft()
                 yield done.key, done.probabilities
-        if batch:
-            self._run(batch)
-        for done in pending:
+        for group in groups.values():
+            self._send(group, working)
+        while pending:
+            while pending[0].waiting:
+                self._settle(working)
+            done = pending.popleft()
             yield done.key, done.probabilities
 
-    def _cuts(self, length: int) -> list[tuple[int, slice]]:
-        return abutting_cuts(length, self._stride) if self._valid else self.plan.cuts(length)
+    def _tiles(self, crop: _Crop[Key]) -> Iterator[_Tile[Key]]:
+        """Tiles of a crop that hold any signal."""
+        height, width = (self._cuts(length) for length in crop.image.shape[1:])
+        shape = self._image_px(height.size), self._image_px(width.size)
+        for row, rows in height.tiles:
+            for column, columns in width.tiles:
+                tile = _Tile(crop, row, column, rows, columns, shape)
+                if self._image(tile).any():
+                    yield tile
 
-    def _tile(self, image: Tensor, row: int, column: int) -> Tensor:
-        """Image of the tile whose answer begins at (row, column)."""
-        size = self._image_px
+    def _cuts(self, length: int) -> Cuts:
+        if self._valid:
+            return abutting_cuts(length, self._largest, multiple=self._multiple)
+        return self.plan.cuts(length, multiple=self._multiple)
+
+    def _image_px(self, size: int) -> int:
+        """Edge of the image of a tile that answers for `size` pixels."""
+        architecture = self.model.card.architecture
+        return architecture.answer_px(size) + architecture.loss_px if self._valid else size
+
+    def _image(self, tile: _Tile[Key]) -> Tensor:
+        """Image of a tile, as far as there is one."""
+        image = tile.crop.image
+        height, width = tile.shape
         if not self._valid:
-            return image[:, row : row + size, column : column + size]
+            return image[:, tile.row : tile.row + height, tile.column : tile.column + width]
         rows, columns = (
             mirrored(start - self._margin, size, length)
-            for start, length in zip((row, column), image.shape[1:], strict=True)
+            for start, size, length in zip((tile.row, tile.column), tile.shape, image.shape[1:], strict=True)
         )
         return image[:, rows[:, None], columns]
 
-    def _run(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> None:
-        """Send tiles through the network, in smaller batches where the memory does not do for one."""
-        while batch:
-            part = batch[: self.batch_size]
-            if self._send(part):
-                batch = batch[len(part) :]
-            else:
-                self._halve()
+    def _send(self, tiles: list[_Tile[Key]], working: deque[_Call[Key]]) -> None:
+        """Send tiles of one shape off; before or after, wait for the oldest so that no more are in memory."""
+        if not self._one_by_one:
+            while working:
+                self._settle(working)
+            if len(tiles) > self.batch_size:
+                self._run(tiles)
+                return
+        working.append(_Call(tiles, self._threads.submit(self._probabilities, tiles)))
+        while self._one_by_one and len(working) >= self.batch_size:
+            self._settle(working)
 
-    def _halve(self) -> None:
+    def _settle(self, working: deque[_Call[Key]]) -> None:
+        """Wait for the oldest call. If the memory did not do, wait for all and go on with a smaller batch."""
+        call = working.popleft()
+        if call.result is not None:
+            try:
+                self._take(call.tiles, call.result.result())
+                return
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            for other in working:
+                error_of_other = other.result.exception() if other.result else None
+                if error_of_other is not None and _is_out_of_memory(error_of_other):
+                    other.result = None
+            self._halve(call.tiles[0].shape)
+        self._run(call.tiles)
+
+    def _run(self, tiles: list[_Tile[Key]]) -> None:
+        """Send tiles through the network while nothing else goes, in smaller batches where the memory does not do."""
+        while tiles:
+            part = tiles[: self.batch_size]
+            try:
+                found = self._threads.submit(self._probabilities, part).result()
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._halve(part[0].shape)
+                continue
+            self._take(part, found)
+            tiles = tiles[len(part) :]
+
+    def _halve(self, shape: tuple[int, int]) -> None:
         if self.batch_size == 1:
             raise StageError(
-                f"{self.device.type}: out of memory with a single tile of {self._image_px} px of model "
+                f"{self.device.type}: out of memory with a single tile of {shape[0]} x {shape[1]} px of model "
                 f"{self.model.card.name!r}; give a smaller segment.tile_px (it is {self.plan.tile_px}), "
                 "end what else uses that memory, or choose another device (execution.device)"
             )
@@ -213,39 +339,28 @@ class Predictor:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _send(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> bool:
-        """One call of the network; False where the memory does not do, with nothing of the attempt kept."""
-        try:
-            probabilities = self._probabilities(batch)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            return False
+    def _take(self, tiles: list[_Tile[Key]], probabilities: NDArray[np.float32]) -> None:
+        """Draw what the network answered into the crops."""
         self.calls += 1
-        self.tiles += len(batch)
-        for (crop, row, column, rows, columns), found in zip(batch, probabilities, strict=True):
+        self.tiles += len(tiles)
+        for tile, found in zip(tiles, probabilities, strict=True):
+            self.pixels += tile.shape[0] * tile.shape[1]
+            rows, columns = tile.rows, tile.columns
+            row, column = tile.row, tile.column
             inner = found[:, rows.start - row : rows.stop - row, columns.start - column : columns.stop - column]
-            crop.probabilities[:, rows, columns] = inner
-            crop.waiting -= 1
-        return True
+            tile.crop.probabilities[:, rows, columns] = inner
+            tile.crop.waiting -= 1
 
-    def _probabilities(self, batch: list[tuple[_Crop[Key], int, int, slice, slice]]) -> list[NDArray[np.float32]]:
-        """Softmax of each tile: (3, Y, X)."""
-        size = self._image_px
-        tiles = [torch.zeros((1, crop.image.shape[0], size, size)) for crop, *_ in batch]
-        for tile, (crop, row, column, _, _) in zip(tiles, batch, strict=True):
-            part = self._tile(crop.image, row, column)
-            tile[0, :, : part.shape[1], : part.shape[2]] = part
-        if self._one_by_one:
-            return [found[0] for found in self._threads.map(self._softmax, tiles)]
-        full = [*tiles, *[torch.zeros_like(tiles[0])] * (self.batch_size - len(batch))]
-        return list(self._softmax(torch.cat(full))[: len(batch)])
-
-    def _softmax(self, tiles: Tensor) -> NDArray[np.float32]:
-        """One call of the network: (tiles, 3, Y, X)."""
-        with torch.inference_mode(), autocast(self.device, self.precision), _deterministic(self.device):
-            scores = self._network(tiles.to(self.device).contiguous(memory_format=torch.channels_last))
-            probabilities: NDArray[np.float32] = torch.softmax(scores.float(), dim=1).cpu().numpy()
+    def _probabilities(self, tiles: list[_Tile[Key]]) -> NDArray[np.float32]:
+        """One call of the network: softmax of each tile, (tiles, 3, Y, X)."""
+        count = 1 if self._one_by_one else self.batch_size
+        images = torch.zeros((count, tiles[0].crop.image.shape[0], *tiles[0].shape))
+        for image, tile in zip(images, tiles, strict=False):
+            part = self._image(tile)
+            image[:, : part.shape[1], : part.shape[2]] = part
+        with torch.inference_mode(), _deterministic(self.device):
+            scores = self._network(images.to(self.device))
+            probabilities: NDArray[np.float32] = torch.softmax(scores, dim=1)[: len(tiles)].cpu().numpy()
         return probabilities
 
 
@@ -266,7 +381,7 @@ _OUT_OF_MEMORY = ("CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED", "De
 """What libraries under torch say in a plain RuntimeError."""
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error) for words in _OUT_OF_MEMORY)

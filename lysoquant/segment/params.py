@@ -17,7 +17,7 @@ class SegmentParams(Params):
     """"default" for the shipped model, or the path of a .safetensors file, relative to the project."""
     normalization: Literal["model", "cell", "joint"] = "model"
     """model: as the model was trained; cell: each cell and channel, robust; joint: one minimum and maximum (plugin)."""
-    tile_px: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] = 512
+    tile_px: Annotated[int, Field(ge=128, le=4096, multiple_of=64)] = 1024
     """Edge of a network tile in model pixels (0.025 um); of what it answers for, if its convolutions are valid."""
     overlap_px: Annotated[int, Field(ge=0, le=1024)] = 64
     """Margin of a tile on each side whose prediction is thrown away."""

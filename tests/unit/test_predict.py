@@ -14,7 +14,7 @@ from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, tiny_ne
 from lysoquant.errors import InputError, StageError
 from lysoquant.model.network import Architecture
 from lysoquant.model.precision import autocast, choose_device, has_bf16, resolve_precision
-from lysoquant.model.predict import Predictor, TilePlan, abutting_cuts, mirrored
+from lysoquant.model.predict import Cuts, Predictor, TilePlan, abutting_cuts, mirrored
 from lysoquant.model.weights import Model, ModelCard
 
 CPU = torch.device("cpu")
@@ -31,25 +31,48 @@ def crop(seed: int, *shape: int) -> torch.Tensor:
     return torch.rand((3, *shape), generator=torch.Generator().manual_seed(seed))
 
 
-@given(length=st.integers(1, 400), tile_px=st.integers(4, 96), share=st.floats(0, 0.49))
-def test_the_cuts_abut_and_cover_exactly(length: int, tile_px: int, share: float) -> None:
-    overlap_px = int(tile_px * share)
-    cuts = TilePlan(tile_px, overlap_px).cuts(length)
-    assert cuts[0][1].start == 0
-    assert cuts[-1][1].stop == length
-    assert all(before[1].stop == after[1].start for before, after in itertools.pairwise(cuts))
-    for start, part in cuts:
-        assert 0 <= start <= part.start < part.stop <= min(start + tile_px, length)
-        assert start + tile_px <= length or len(cuts) == 1
-        assert part.start == 0 or part.start - start >= overlap_px
-        assert part.stop == length or start + tile_px - part.stop >= overlap_px
+@given(length=st.integers(1, 400), poolings=st.integers(0, 6), coarse=st.integers(1, 12), share=st.floats(0, 0.49))
+def test_the_cuts_abut_and_cover_exactly(length: int, poolings: int, coarse: int, share: float) -> None:
+    multiple = 2**poolings
+    tile_px = coarse * multiple
+    plan = TilePlan(tile_px, int(tile_px * share))
+    cuts = plan.cuts(length, multiple=multiple)
+    parts = [part for _, part in cuts.tiles]
+    assert cuts.size <= tile_px
+    assert cuts.size % multiple == 0
+    assert (parts[0].start, parts[-1].stop) == (0, length)
+    assert all(before.stop == after.start for before, after in itertools.pairwise(parts))
+    is_aligned = -(-2 * plan.overlap_px // multiple) * multiple < tile_px
+    for start, part in cuts.tiles:
+        assert 0 <= start <= part.start < part.stop <= start + cuts.size
+        assert start % multiple == 0 or not is_aligned
+        assert part.start == 0 or part.start - start >= plan.overlap_px
+        assert part.stop == length or start + cuts.size - part.stop >= plan.overlap_px
 
 
 def test_an_edge_is_cut_as_worked_out_by_hand() -> None:
     plan = TilePlan(tile_px=16, overlap_px=4)
-    assert plan.cuts(16) == [(0, slice(0, 16))]
-    assert plan.cuts(17) == [(0, slice(0, 5)), (1, slice(5, 17))]
-    assert plan.cuts(30) == [(0, slice(0, 12)), (8, slice(12, 18)), (14, slice(18, 30))]
+    assert plan.cuts(16, multiple=4) == Cuts(16, ((0, slice(0, 16)),))
+    # 20 px with 8 shared: two tiles of 14, rounded up to the largest.
+    assert plan.cuts(17, multiple=4) == Cuts(16, ((0, slice(0, 10)), (4, slice(10, 17))))
+    # 32 px: three tiles of 16 share 8 each.
+    assert plan.cuts(30, multiple=4) == Cuts(16, ((0, slice(0, 12)), (8, slice(12, 20)), (16, slice(20, 30))))
+    # 8 px must be shared, but steps of 8 leave no room: the tiles begin anywhere.
+    assert plan.cuts(18, multiple=16) == Cuts(16, ((0, slice(0, 9)), (2, slice(9, 18))))
+
+
+@pytest.mark.parametrize(("length", "tile_px", "size", "tiles"), [
+    (1000, 1024, 1024, 1),  # a crop that fits is not cut
+    (700, 1024, 704, 1),
+    (1000, 512, 448, 3),  # 1024 + 2 * 128 in three equal parts are 427
+    (1400, 1024, 768, 2),  # 1408 + 128 in two
+    (30, 512, 64, 1),
+])  # fmt: skip
+def test_tiles_of_the_shipped_depth_are_few_equal_and_no_larger_than_need_be(
+    length: int, tile_px: int, size: int, tiles: int
+) -> None:
+    cuts = TilePlan(tile_px, 64).cuts(length, multiple=64)
+    assert (cuts.size, len(cuts.tiles)) == (size, tiles)
 
 
 @pytest.mark.parametrize(("tile_px", "overlap_px"), [(16, 8), (16, 20), (16, -1)])
@@ -74,8 +97,9 @@ def test_beyond_the_edge_an_image_is_mirrored_as_by_numpy(start: int, size: int,
 
 
 def test_abutting_cuts() -> None:
-    assert abutting_cuts(33, 16) == [(0, slice(0, 16)), (16, slice(16, 32)), (32, slice(32, 33))]
-    assert abutting_cuts(16, 16) == [(0, slice(0, 16))]
+    assert abutting_cuts(33, 16, multiple=4) == Cuts(12, ((0, slice(0, 12)), (12, slice(12, 24)), (24, slice(24, 33))))
+    assert abutting_cuts(16, 16, multiple=4) == Cuts(16, ((0, slice(0, 16)),))
+    assert abutting_cuts(5, 16, multiple=4) == Cuts(8, ((0, slice(0, 5)),))
 
 
 def valid_model(levels: int) -> Model:
@@ -167,7 +191,8 @@ def test_on_the_processor_each_tile_goes_by_itself_in_one_thread(monkeypatch: py
     try:
         found, network = predictor(batch_size=2)
         list(found.predict(crops))
-        assert (found.batch_size, found.tiles, found.calls, network.batches) == (3, 12, 4, [1] * 12)
+        assert (found.batch_size, found.tiles, found.calls, network.batches) == (6, 12, 12, [1] * 12)
+        assert found.pixels == 12 * 16 * 16
         assert (seen, torch.get_num_threads()) == ({1}, 3)
     finally:
         torch.set_num_threads(before)
@@ -306,7 +331,9 @@ def test_an_odd_batch_that_fills_up_late_is_halved_without_losing_a_tile(monkeyp
 def test_a_single_tile_that_does_not_fit_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     batches_as_on_a_gpu(monkeypatch)
     found, network = small(fits=0, batch_size=4)
-    with pytest.raises(StageError, match=r"cpu: out of memory with a single tile of 16 px of model 'tiny'; give a sm"):
+    with pytest.raises(
+        StageError, match=r"cpu: out of memory with a single tile of 16 x 16 px of model 'tiny'; give"
+    ):
         list(found.predict([(0, crop(0, 8, 8))]))
     assert network.asked == [4, 2, 1]
 

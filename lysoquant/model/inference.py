@@ -1,0 +1,78 @@
+"""A trained network as it is run: in the device's best arithmetic, activations taken along by the convolutions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lysoquant.model.network import SLOPE, DoubleConvolution, UNet
+from lysoquant.model.precision import Precision, autocast, resolve_precision
+
+
+def inference_network(network: nn.Module, device: torch.device, precision: Precision) -> Callable[[Tensor], Tensor]:
+    """Scores (N, classes, Y, X), float32, of images (N, C, Y, X) on the device.
+
+    On a processor with oneDNN the U-Net's weights are brought to the precision once, and each convolution applies its
+    leaky ReLU before it writes its result. Elsewhere, and for any other network, torch's autocast chooses.
+
+    The given network is left as it is, except that its weights go to the device, channels last.
+    """
+    placed = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu" and isinstance(network, UNet) and fuses(network):
+        fused = _fused(network, torch.bfloat16 if resolve_precision(precision, device) == "bf16" else torch.float32)
+
+        def run_fused(images: Tensor) -> Tensor:
+            scores: Tensor = fused(images.contiguous(memory_format=torch.channels_last)).float()
+            return scores
+
+        return run_fused
+
+    def run(images: Tensor) -> Tensor:
+        with autocast(device, precision):
+            scores: Tensor = placed(images.contiguous(memory_format=torch.channels_last)).float()
+        return scores
+
+    return run
+
+
+def fuses(network: UNet) -> bool:
+    """Whether torch here can run this network's convolutions together with their activations."""
+    available = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return available and network.architecture.padding != "reflect"
+
+
+def _fused(network: UNet, dtype: torch.dtype) -> UNet:
+    found = copy.deepcopy(network).eval()
+    for blocks in (found.down, found.up):
+        for number, block in enumerate(blocks):
+            assert isinstance(block, DoubleConvolution)
+            blocks[number] = _FusedConvolutions(block)
+    return found.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+class _FusedConvolutions(nn.Module):
+    """The same two convolutions; oneDNN applies the leaky ReLU while a result is still in registers."""
+
+    def __init__(self, block: DoubleConvolution) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(layer for layer in block if isinstance(layer, nn.Conv2d))
+
+    def forward(self, features: Tensor) -> Tensor:
+        for layer in self.convolutions:
+            assert isinstance(layer, nn.Conv2d)
+            features = torch.ops.mkldnn._convolution_pointwise(
+                features.to(layer.weight.dtype),
+                layer.weight,
+                layer.bias,
+                layer.padding,
+                layer.stride,
+                layer.dilation,
+                layer.groups,
+                "leaky_relu",
+                [SLOPE],
+                "",
+            )
+        return features
