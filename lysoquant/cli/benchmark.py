@@ -213,6 +213,52 @@ def workflow(output: Path, plates: int, wells: int, fields: int) -> None:
         click.echo(f"{path.suffix[1:]}: {path}")
 
 
+@benchmark.command()
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("speed"),
+    show_default=True,
+    help="Folder of the tables.",
+)
+@click.option(
+    "--part", "parts", multiple=True, help="What is measured, e.g. inference; may be given again. Default: all."
+)
+@click.option("--images", type=click.IntRange(1), default=2, show_default=True, help="Simulated fields.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Of which the best counts.")
+@device_option(verb="runs")
+def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, device: str) -> None:
+    """How much of the machine is used, beside other ways of doing the same: tables and JSON of one run."""
+    import platform
+    from importlib.metadata import version
+
+    from lysoquant import __version__
+    from lysoquant.benchmark.speed.parts import Scale, choose_parts
+    from lysoquant.benchmark.speed.table import markdown, write_tables
+    from lysoquant.model.precision import choose_device
+    from lysoquant.progress import Progress
+
+    chosen = choose_parts(parts)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    scale = Scale(images=images, repeats=repeats, threads=threads, device=choose_device(device).type)
+    found = {}
+    with Progress("speed", total=len(chosen)) as progress:
+        for name, part in chosen.items():
+            found[name] = part.measure(scale)
+            progress.advance(note=name)
+    about: dict[str, str | int] = {
+        "lysoquant": __version__,
+        "torch": version("torch"),
+        "Python": platform.python_version(),
+        "device": scale.device,
+        "processor threads": threads,
+    }
+    for tables in found.values():
+        click.echo(markdown(tables))
+    for path in write_tables(found, output, about=about):
+        click.echo(f"{path.suffix[1:]}: {path}")
+
+
 def _counts(option: str, text: str) -> list[int]:
     """Whole numbers from 1 on out of a comma-separated option."""
     from lysoquant.errors import InputError

@@ -331,9 +331,7 @@ def test_an_odd_batch_that_fills_up_late_is_halved_without_losing_a_tile(monkeyp
 def test_a_single_tile_that_does_not_fit_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     batches_as_on_a_gpu(monkeypatch)
     found, network = small(fits=0, batch_size=4)
-    with pytest.raises(
-        StageError, match=r"cpu: out of memory with a single tile of 16 x 16 px of model 'tiny'; give"
-    ):
+    with pytest.raises(StageError, match=r"cpu: out of memory with a single tile of 16 x 16 px of model 'tiny'; give"):
         list(found.predict([(0, crop(0, 8, 8))]))
     assert network.asked == [4, 2, 1]
 
