@@ -50,9 +50,6 @@ def _fused(network: UNet, dtype: torch.dtype) -> UNet:
         for number, block in enumerate(blocks):
             assert isinstance(block, DoubleConvolution)
             blocks[number] = _FusedConvolutions(block)
-    for number, lift in enumerate(found.lift):
-        assert isinstance(lift, nn.ConvTranspose2d)
-        found.lift[number] = _Lift(lift)
     return found.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -79,21 +76,3 @@ class _FusedConvolutions(nn.Module):
                 "",
             )
         return features
-
-
-class _Lift(nn.Module):
-    """The same 2 x 2 transposed convolution of stride 2, whose answers don't overlap: four 1 x 1 convolutions in one,
-    put side by side. oneDNN takes that; torch has a slow loop for the other in bfloat16."""
-
-    def __init__(self, lift: nn.ConvTranspose2d) -> None:
-        super().__init__()
-        before, after, *_ = lift.weight.shape
-        assert lift.bias is not None
-        self.convolution = nn.Conv2d(before, 4 * after, 1)
-        self.convolution.weight.data = lift.weight.data.permute(2, 3, 1, 0).reshape(4 * after, before, 1, 1)
-        self.convolution.bias = nn.Parameter(lift.bias.data.repeat(4), requires_grad=False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        count, _, height, width = features.shape
-        found = self.convolution(features).permute(0, 2, 3, 1).reshape(count, height, width, 2, 2, -1)
-        return found.transpose(2, 3).reshape(count, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)

@@ -18,10 +18,10 @@ _OLD_LARGEST: Final = 2**25
 def keep_freed_memory() -> bool:
     """Let this process keep memory that it frees, to use it again; whether the system's allocator can.
 
-    Left alone, glibc hands the many megabytes of each layer's features back to the system as soon as they are freed, and
-    the system clears every page anew when they are asked for again: that took up to two fifths of the network's time.
-    The process then holds as much as it ever needed at one time until it ends, so this is for processes whose
-    work is the network. All threads share one pool of memory, since others of glibc's hold no block so large.
+    Left alone, glibc hands the many megabytes of each layer's features back to the system as soon as they are freed,
+    and the system clears every page anew when they are asked for again: a good part of the network's time. With this
+    the process holds as much as it ever needed at one time until it ends, so it is for processes whose work is the
+    network. All threads share one pool of memory, since others of glibc's hold no block so large.
     """
     if not sys.platform.startswith("linux"):
         return False

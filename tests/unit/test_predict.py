@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -228,6 +230,47 @@ def test_batches_are_filled_across_crops_with_exact_counts(monkeypatch: pytest.M
     list(found.predict([(0, crop(4, 30, 17))]))
     assert (found.tiles, found.calls) == (22, 6)
     assert network.batches[-2:] == [4, 2]
+
+
+def test_a_batch_on_a_gpu_has_one_shape_and_none_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes in steps of 64 px. The one wide crop comes first; it goes when 4 x 2 tiles wait in all, then others do."""
+    batches_as_on_a_gpu(monkeypatch)
+    shapes: list[tuple[int, ...]] = []
+    forward = Threshold.forward
+
+    def watched(network: Threshold, images: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(images.shape))
+        return forward(network, images)
+
+    monkeypatch.setattr(Threshold, "forward", watched)
+    found, network = predictor(tile_px=1024, overlap_px=64, batch_size=2)
+    edges = [(60, 120), (60, 60), (50, 64), (130, 60), (200, 60), (260, 60), (330, 60), (400, 60), (450, 60), (520, 60)]
+    assert [key for key, _ in found.predict([(edge, crop(0, *edge)) for edge in edges])] == edges
+    assert shapes[:2] == [(2, 3, 64, 64), (2, 3, 64, 128)]
+    assert network.batches == [2, *[1] * 8]
+    assert (found.tiles, found.calls) == (10, 9)
+    assert found.pixels == 64 * (128 + 64 + 64 + 192 + 256 + 320 + 384 + 448 + 512 + 576)
+
+
+def test_the_next_crops_are_made_while_the_network_works() -> None:
+    """One thread: two tiles may be in memory. The second crop is asked for before the first one's answer is there."""
+    release, asked = threading.Event(), []
+
+    class Slow(Threshold):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert release.wait(60)
+            return super().forward(images)
+
+    def crops() -> Iterator[tuple[int, torch.Tensor]]:
+        for number in range(3):
+            asked.append(number)
+            if number == 1:
+                release.set()
+            yield number, crop(number, 8, 8)
+
+    model = Model(network=Slow(), card=threshold_model().card, sha256="")  # type: ignore[arg-type]
+    found = Predictor(model, CPU, TilePlan(16, 4), 2, "fp32")
+    assert [key for key, _ in found.predict(crops())] == asked == [0, 1, 2]
 
 
 def test_empty_tiles_are_background_and_cost_nothing() -> None:
