@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from lysoquant.model.network import SLOPE, DoubleConvolution, UNet
+from lysoquant.model.network import SLOPE, UNet
 from lysoquant.model.precision import Precision, autocast, resolve_precision
 
 
@@ -48,7 +49,6 @@ def _fused(network: UNet, dtype: torch.dtype) -> UNet:
     found = copy.deepcopy(network).eval()
     for blocks in (found.down, found.up):
         for number, block in enumerate(blocks):
-            assert isinstance(block, DoubleConvolution)
             blocks[number] = _FusedConvolutions(block)
     return found.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
@@ -56,13 +56,12 @@ def _fused(network: UNet, dtype: torch.dtype) -> UNet:
 class _FusedConvolutions(nn.Module):
     """The same two convolutions; oneDNN applies the leaky ReLU while a result is still in registers."""
 
-    def __init__(self, block: DoubleConvolution) -> None:
+    def __init__(self, block: nn.Module) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(layer for layer in block if isinstance(layer, nn.Conv2d))
+        self._convolutions = nn.ModuleList(layer for layer in block.children() if isinstance(layer, nn.Conv2d))
 
     def forward(self, features: Tensor) -> Tensor:
-        for layer in self.convolutions:
-            assert isinstance(layer, nn.Conv2d)
+        for layer in cast(Iterable[nn.Conv2d], self._convolutions):
             features = torch.ops.mkldnn._convolution_pointwise(
                 features.to(layer.weight.dtype),
                 layer.weight,

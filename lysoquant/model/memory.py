@@ -21,7 +21,8 @@ def keep_freed_memory() -> bool:
     Left alone, glibc hands the many megabytes of each layer's features back to the system as soon as they are freed,
     and the system clears every page anew when they are asked for again: a good part of the network's time. With this
     the process holds as much as it ever needed at one time until it ends, so it is for processes whose work is the
-    network. All threads share one pool of memory, since others of glibc's hold no block so large.
+    network. All threads share one pool of memory, since others of glibc's hold no block so large:
+    call it before there are other threads, whose pools would be used on.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -18,7 +18,6 @@ from lysoquant.errors import DamagedFieldError, FieldError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import write_parquet
 from lysoquant.layout import Layout
-from lysoquant.model.memory import keep_freed_memory
 from lysoquant.model.precision import choose_device, resolve_precision
 from lysoquant.model.predict import Predictor, TilePlan
 from lysoquant.model.preprocess import Normalization, network_input
@@ -88,7 +87,6 @@ def run(
     check_fit(model.card, roles=set(settings.channels.by_role()))
     target = choose_device(device)
     torch.set_num_threads(cores)
-    keep_freed_memory()
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
         segmenter = _Segmenter(layout, plate, settings, model, target)

@@ -18,7 +18,6 @@ from torch import Tensor
 from lysoquant.benchmark.speed.parts import Scale
 from lysoquant.benchmark.speed.table import Table
 from lysoquant.model.inference import inference_network
-from lysoquant.model.memory import keep_freed_memory
 from lysoquant.model.network import Architecture, UNet, flops
 from lysoquant.model.precision import Precision, autocast, has_bf16
 from lysoquant.model.predict import Predictor, TilePlan
@@ -47,7 +46,6 @@ class Cell:
 
 def measure(scale: Scale) -> list[Table]:
     """Arithmetic of the network, whole images against cells, and agreement of the precisions."""
-    keep_freed_memory()
     torch.set_num_threads(scale.threads)
     device = torch.device(scale.device)
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(device) else ["fp32"]
