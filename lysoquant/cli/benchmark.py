@@ -229,17 +229,18 @@ def workflow(output: Path, plates: int, wells: int, fields: int) -> None:
 @device_option(verb="runs")
 def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, device: str) -> None:
     """How much of the machine is used, beside other ways of doing the same: tables and JSON of one run."""
+    from lysoquant.model.memory import keep_freed_memory
+
+    keep_freed_memory()  # before torch and its threads
     import platform
     from importlib.metadata import version
 
     from lysoquant import __version__
     from lysoquant.benchmark.speed.parts import Scale, choose_parts
     from lysoquant.benchmark.speed.table import markdown, write_tables
-    from lysoquant.model.memory import keep_freed_memory
     from lysoquant.model.precision import choose_device
     from lysoquant.progress import Progress
 
-    keep_freed_memory()
     chosen = choose_parts(parts)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     scale = Scale(images=images, repeats=repeats, threads=threads, device=choose_device(device).type)

@@ -121,10 +121,11 @@ def run_stage(
     elif stage == "segment" or (stage == "cells" and project.config.cells.method == "cellpose"):
         # Imported here: it needs torch, and only a stage that runs a network does.
         from lysoquant.model.memory import keep_freed_memory
-        from lysoquant.model.precision import choose_device
 
         if stage == "segment":
-            keep_freed_memory()
+            keep_freed_memory()  # before torch and its threads
+        from lysoquant.model.precision import choose_device
+
         device = choose_device(execution.device).type
         more = {"device": device}
     elif stage == "measure":
