@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lysoquant.benchmark.speed import measurement as speed
+from lysoquant.benchmark.speed.parts import Scale
 
 
 @pytest.fixture(scope="module")
@@ -53,17 +52,15 @@ def test_a_wrong_or_missing_value_is_a_difference(field: speed.CrowdedField) -> 
     assert speed._difference(ours, {"area_um2": np.where(np.arange(len(area)) == 3, np.nan, area)}) == np.inf
 
 
-def test_the_table_and_the_figures_are_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "SIZES_PX", (256,))
-    monkeypatch.setattr(speed, "_REPEATS", 1)
-    rows = speed.measurement(tmp_path / "new")
-    document = json.loads((tmp_path / "new" / "measurement.json").read_text(encoding="utf-8"))
-    assert [row["method"] for row in document["rows"]] == [row.method for row in rows]
-    by_name = {(row.method, row.columns): row for row in rows}
-    ours, theirs = by_name["lysoquant", speed._SAME], by_name["scikit-image", speed._SAME]
-    assert ours.ratio == pytest.approx(theirs.cpu_seconds / ours.cpu_seconds)
-    assert theirs.ratio == 1.0
-    assert theirs.difference is not None
-    assert theirs.difference < 1e-12
-    lines = (tmp_path / "new" / "measurement.md").read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith("| 256² |") for line in lines) == len(rows)
+def test_a_table_a_field_says_how_many_times_scikit_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "SIZES_PX", (128, 256))
+    small, table = speed.measure(Scale(repeats=1))
+    assert small.title.startswith("128² pixels, 1 cells")
+    rows = {(str(row["method"]).split()[0], row["columns"]): row for row in table.rows}
+    assert len(rows) == len(table.rows) >= 5
+    for columns in (speed._SAME, speed._RIMS):
+        ours, theirs = rows["lysoquant", columns], rows["scikit-image", columns]
+        ratio = float(theirs["CPU seconds"]) / float(ours["CPU seconds"])
+        assert ours["times scikit-image"] == pytest.approx(ratio)
+        assert theirs["times scikit-image"] == 1.0
+        assert float(theirs["difference"]) < 1e-12

@@ -1,21 +1,13 @@
-"""Regions a second of measure, beside scikit-image and, where they are installed, cp_measure and Nyxus.
-
-``python -m lysoquant.benchmark.speed.measurement FOLDER`` measures, and puts the table into docs/performance.md.
-"""
+"""Regions a second of measure, beside scikit-image and, where they are installed, cp_measure and Nyxus."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import platform
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +16,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import regionprops_table
 
-from lysoquant.benchmark.page import ROOT, fill_page, read_figures
+from lysoquant.benchmark.speed.parts import Scale
+from lysoquant.benchmark.speed.table import Table
 from lysoquant.channels import Channels
 from lysoquant.measure.field import Objects, measure_field
 from lysoquant.measure.intensity import region_intensities
@@ -36,7 +29,6 @@ PIXEL_SIZE_UM: Final = 0.1
 SIZES_PX: Final = (512, 1024, 2048)
 CHANNELS: Final = Channels(lysosome="lysosome", cargo="cargo", nucleus="nucleus")
 _PARAMS: Final = MeasureParams(min_area_um2=0.0)
-_REPEATS: Final = 5
 _CELL_PX, _SPACING_PX = 200, 22
 _REGIONPROPS: Final = (
     "label",
@@ -324,31 +316,26 @@ _OTHERS: Final[Mapping[str, Callable[[CrowdedField], dict[str, NDArray[Any]]]]] 
     "cp_measure": by_cp_measure,
     "nyxus": by_nyxus,
 }
+_PACKAGES: Final = {
+    "lysoquant": "lysoquant",
+    "scikit-image": "scikit-image",
+    "cp_measure": "cp-measure",
+    "nyxus": "nyxus",
+}
 _SAME: Final = "shape, mean intensity"
 _RIMS: Final = "the same, rim and lumen"
 _ALL: Final = "all of both tables"
 
 
-def measurement(folder: Path) -> list[Row]:
-    """Measure fields of rising size by every method there is; writes ``measurement.json`` and ``measurement.md``.
+def measure(scale: Scale) -> list[Table]:
+    """Fields of rising size, a table each, by every method there is.
 
     cp_measure and Nyxus are tried where they can be imported; lysoquant needs neither.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        For both files; made where it is missing.
     """
-    rows = [row for size_px in SIZES_PX for row in compare(crowded_field(size_px))]
-    folder.mkdir(parents=True, exist_ok=True)
-    about = _about()
-    document = {"about": about, "rows": [asdict(row) | {"regions_a_second": row.regions_a_second} for row in rows]}
-    (folder / "measurement.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    (folder / "measurement.md").write_text(_table(rows, about), encoding="utf-8")
-    return rows
+    return [_table(compare(crowded_field(size_px), repeats=scale.repeats)) for size_px in SIZES_PX]
 
 
-def compare(field: CrowdedField) -> list[Row]:
+def compare(field: CrowdedField, *, repeats: int) -> list[Row]:
     """All methods on one field, ours first; the repeats of all take turns, so that another load hits all alike."""
     methods: dict[tuple[str, str], Callable[[CrowdedField], dict[str, NDArray[Any]]]] = {
         ("lysoquant", _SAME): shapes_and_means,
@@ -360,7 +347,7 @@ def compare(field: CrowdedField) -> list[Row]:
     }
     found: dict[tuple[str, str], Columns] = {}
     seconds = dict.fromkeys(methods, np.inf)
-    for _ in range(_REPEATS):
+    for _ in range(repeats):
         for key, method in methods.items():
             began = time.process_time()
             found[key] = method(field)
@@ -392,38 +379,19 @@ def _difference(ours: Columns, others: Columns) -> float:
     return largest
 
 
-def _about() -> dict[str, str]:
-    named = {"lysoquant": "lysoquant", "scikit-image": "scikit-image", "cp_measure": "cp-measure", "nyxus": "nyxus"}
-    known = {
-        name: version(package)
-        for name, package in named.items()
-        if name not in _OTHERS or importlib.util.find_spec(name) is not None
-    }
-    return {**known, "Python": platform.python_version(), "processor cores": str(os.cpu_count())}
-
-
-def _table(rows: list[Row], about: Mapping[str, str]) -> str:
-    lines = [
-        "| field | regions | method | columns | CPU seconds | regions a second | times scikit-image | difference |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        cells = (
-            f"{row.size_px}²",
-            row.n_regions,
-            row.method,
-            row.columns,
-            f"{row.cpu_seconds:.3f}",
-            f"{row.regions_a_second:,.0f}",
-            f"{row.ratio:.2g}",
-            "" if row.difference is None else f"{row.difference:.0e}",
-        )
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", f"{', '.join(f'{name} {value}' for name, value in about.items())}; best of {_REPEATS}."]
-    return "\n".join([*lines, ""])
-
-
-if __name__ == "__main__":
-    output = Path(sys.argv[1])
-    measurement(output)
-    fill_page(ROOT / "docs" / "performance.md", {"measurement": read_figures(output / "measurement.md")})
+def _table(rows: Sequence[Row]) -> Table:
+    first = rows[0]
+    return Table(
+        f"{first.size_px}² pixels, {first.n_cells} cells, {first.n_regions:,} regions",
+        tuple(
+            {
+                "method": f"{row.method} {version(_PACKAGES[row.method])}",
+                "columns": row.columns,
+                "CPU seconds": row.cpu_seconds,
+                "regions a second": row.regions_a_second,
+                "times scikit-image": row.ratio,
+                "difference": "" if row.difference is None else f"{row.difference:.0e}",
+            }
+            for row in rows
+        ),
+    )
