@@ -49,7 +49,7 @@ def test_measure_and_aggregate_on_slurm_write_the_bytes_of_a_local_run(cluster: 
     for stage in ("convert", "cells", "segment", "measure", "aggregate"):
         assert invoke([stage, str(project)]) == 0, stage
     local = tables(project)
-    assert len(local) == 7 + 2 * 3
+    assert len(local) == 10 + 2 * 3
     results = project / "results"
     for path in (*results.glob("P/records/measure/**/*.json"), *results.glob("**/records/aggregate*/*.json")):
         path.unlink()
