@@ -57,7 +57,9 @@ def job_memory_mb(stage: str, *, n_wells: int, threads: int, attempt: int) -> in
         If :data:`NEEDS` has no such stage.
     """
     needs = NEEDS[stage]
-    return attempt * (needs.base_mb + needs.thread_mb * min(threads, n_wells))
+    # Wells lie side by side in memory, as many as there are threads; of one well's cells, the tiles of every thread do.
+    at_a_time = threads if stage == "segment" else min(threads, n_wells)
+    return attempt * (needs.base_mb + needs.thread_mb * at_a_time)
 
 
 def job_runtime_min(stage: str, *, n_wells: int, n_fields: int, threads: int, attempt: int, n_cargoes: int = 1) -> int:

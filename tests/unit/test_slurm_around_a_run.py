@@ -155,6 +155,11 @@ def test_memory_grows_with_the_wells_held_at_a_time_and_with_the_attempt() -> No
     assert job_memory_mb("convert", n_wells=12, threads=4, attempt=3) == 3 * (needs.base_mb + 4 * needs.thread_mb)
 
 
+def test_tiles_of_one_well_take_memory_in_every_thread() -> None:
+    needs = NEEDS["segment"]
+    assert job_memory_mb("segment", n_wells=2, threads=8, attempt=1) == needs.base_mb + 8 * needs.thread_mb
+
+
 def test_run_time_grows_with_the_fields_and_with_the_attempt() -> None:
     assert {name.split(" by ")[0] for name in NEEDS} == set(BATCH_STAGES)
     # 12 wells of 9 fields, 8 threads, 2 minutes a field, 10 minutes to start.
