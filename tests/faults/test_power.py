@@ -115,10 +115,10 @@ def test_files_that_killed_writers_left_are_removed_or_in_nobodys_way(
         assert invoke([stage, str(copy)]) == 0
     shutil.rmtree(copy / "results/P/records/convert")
     for path in (copy / "config/config.yaml",):
-        path.write_text(path.read_text().replace("overlap_px: 16", "overlap_px: 20"))
+        path.write_text(path.read_text().replace("overlap_px: 16", "overlap_px: 16, foreground_threshold: 0.9"))
         for stage in STAGES:
             assert invoke([stage, str(copy)]) == 0
-        path.write_text(path.read_text().replace("overlap_px: 20", "overlap_px: 16"))
+        path.write_text(path.read_text().replace(", foreground_threshold: 0.9", ""))
     for stage in STAGES:
         assert invoke([stage, str(copy)]) == 0
     assert mine.read_bytes() == b"of one that lives"

@@ -34,17 +34,19 @@ Record = Callable[[str, object], None]
 def killed(cluster: Cluster, local: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run that was killed while a job ran on SLURM, and the name of its jobs; the folder's name needs quoting.
 
-    The local run comes first, so that the job still runs when the next run finds it.
+    The job is stopped, so that it surely still runs when the next run finds it.
     """
     project = make_project(tmp_path_factory.mktemp("slurm") / 'a "plate" $HOME', wells=("B02", "B03"))
     log = project / "results" / "logs" / "snakemake.log"
     arguments = slurm_command(project)
     with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         until = time.monotonic() + 300
-        while "RUNNING" not in ask("squeue", "-h", "-o", "%T"):
+        while "RUNNING" not in ask("squeue", "-h", "-o", "%T") or not (jobs := stage_processes(project)):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
-            time.sleep(0.2)
+            time.sleep(0.1)
+        for job in jobs:
+            os.kill(job, signal.SIGSTOP)
         os.killpg(process.pid, signal.SIGKILL)
     (name,) = set(ask("squeue", "-h", "-o", "%j").split())
     return project, name

@@ -125,7 +125,7 @@ def test_a_date_stays_text(tmp_path: Path) -> None:
         ("? [a]\n: 1", "a key that is not text"),
         ("1: a", "a key that is not text"),
         ("cells: {method: rois}", "config.yaml:2: cells: method 'rois' needs `path`"),
-        ("segment: {overlap_px: 256}", "segment.overlap_px is 256 and segment.tile_px is 512"),
+        ("segment: {overlap_px: 512}", "segment.overlap_px is 512 and segment.tile_px is 1024"),
         (
             "aggregate: {combinations: {both: SEC62 and LC3}}",
             "aggregate.combinations.both: 'SEC62 and LC3' names 'LC3'; expected cargoes of this project, 'SEC62'",

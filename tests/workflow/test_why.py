@@ -111,7 +111,7 @@ def test_another_model_is_told_by_its_digests(copy: Path, why: Ask) -> None:
 
 
 def test_other_code_is_told(copy: Path, why: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lysoquant.project.why as module
+    import lysoquant.project.changes as module
 
     real = module.source_digest
     monkeypatch.setattr(module, "source_digest", lambda stage: "f" * 16 if stage == "report" else real(stage))

@@ -211,9 +211,15 @@ def _agreement(
             "largest difference of a probability": float(
                 max(np.abs(found[number] - other).max() for number, other in enumerate(whole))
             ),
-            "mean occupancy differs by": float(abs(np.nanmean(shares[0]) - np.nanmean(shares[1]))),
-            "that of a cell at most by": float(np.nanmax(off)),
+            "mean occupancy differs by": abs(_mean(shares[0]) - _mean(shares[1])),
+            "that of a cell at most by": float(np.max(off[np.isfinite(off)], initial=0.0)),
         }
+
+
+def _mean(shares: Sequence[float]) -> float:
+    """Mean of the defined ones; NaN where none is."""
+    known = [share for share in shares if np.isfinite(share)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _objects(probabilities: NDArray[np.float32], cell: Cell, params: SegmentParams) -> NDArray[np.float64]:
