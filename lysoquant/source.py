@@ -19,6 +19,7 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "cells": ("cells", "illumination/flat_field.py", "io/flat_fields.py", "io/rois.py"),
     "segment": (
         "segment",
+        "model/inference.py",
         "model/network.py",
         "model/precision.py",
         "model/predict.py",

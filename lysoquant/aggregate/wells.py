@@ -14,7 +14,8 @@ from lysoquant.aggregate.occupancy import bootstrap_seed, well_occupancy
 from lysoquant.aggregate.params import AggregateParams
 from lysoquant.aggregate.plate_map import MapRow
 from lysoquant.aggregate.shares import Share
-from lysoquant.screening.scores import b_score, empirical_logit, robust_z
+from lysoquant.screening.scores import b_score, robust_z
+from lysoquant.statistics.log_odds import empirical_logit
 from lysoquant.vocabulary import FAILED, FLAGGED, row_index, split_well
 
 Row = dict[str, str | int | float]

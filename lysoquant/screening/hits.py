@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import false_discovery_control, norm, t
+from scipy.stats import norm, t
 
 from lysoquant.screening.controls import unbiased_ssmd
 from lysoquant.screening.moderated import fit_prior, moderated
@@ -22,6 +22,7 @@ from lysoquant.screening.normalise import Normalised
 from lysoquant.screening.params import ScreenParams
 from lysoquant.screening.scores import outer_sd
 from lysoquant.screening.wells import Wells
+from lysoquant.statistics.multiplicity import adjust
 
 Floats = NDArray[np.float64]
 
@@ -141,9 +142,7 @@ def hit_rows(
         for of_reference in (p_values, tests.low, tests.high):
             of_reference[itself] = np.nan
     tested = candidates & np.isfinite(p_values)
-    adjusted = np.full(len(groups), np.nan)
-    if tested.any():
-        adjusted[tested] = false_discovery_control(p_values[tested], method="bh")
+    adjusted = adjust(np.where(tested, p_values, np.nan))
     ranks = _ranks(p_values, tests.mean, tested)
     negative = np.flatnonzero(np.isfinite(normalised.values) & (wells.control == "negative"))
     rows = []

@@ -21,30 +21,6 @@ _MAX_SWEEPS: Final = 100
 _CONVERGED: Final = 1e-12
 
 
-def empirical_logit(*, n_empty: NDArray[np.int64], n_loaded: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Log odds of loaded against empty, finite also where a well has only one class.
-
-    Occupancy is a fraction whose spread shrinks towards 0 and 1; on this scale distances mean the same everywhere.
-
-    Parameters
-    ----------
-    n_empty, n_loaded : ndarray of int64, shape (n_wells,)
-        Endolysosomes of each well by class.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_wells,)
-        ``log((n_loaded + 0.5) / (n_empty + 0.5))``; NaN for a well without endolysosomes.
-
-    References
-    ----------
-    Haldane JBS (1956) The estimation and significance of the logarithm of a ratio of frequencies.
-    Ann Hum Genet 20:309-311. doi:10.1111/j.1469-1809.1955.tb01285.x
-    """
-    logit = np.log((n_loaded + 0.5) / (n_empty + 0.5))
-    return np.where(n_empty + n_loaded > 0, logit, np.nan)
-
-
 def robust_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distance of each well from the plate's median, in robust standard deviations.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lysoquant.errors import ConfigError
-from lysoquant.screening.scores import empirical_logit
+from lysoquant.statistics.log_odds import empirical_logit
 from lysoquant.vocabulary import row_index
 
 Row = Mapping[str, str | int | float]

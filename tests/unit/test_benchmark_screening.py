@@ -10,7 +10,7 @@ import pytest
 
 from lysoquant.benchmark.screening import NEGATIVE, Design, judge, markdown, outcomes, simulate, write_outcomes
 from lysoquant.cli.main import invoke
-from lysoquant.screening.scores import empirical_logit
+from lysoquant.statistics.log_odds import empirical_logit
 
 pytestmark = pytest.mark.filterwarnings("error")
 

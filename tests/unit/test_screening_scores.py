@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lysoquant.screening.scores import b_score, empirical_logit, robust_z
+from lysoquant.screening.scores import b_score, robust_z
+from lysoquant.statistics.log_odds import empirical_logit
 
 pytestmark = pytest.mark.filterwarnings("error")
 
