@@ -82,7 +82,7 @@ def test_a_gpu_is_asked_for_on_its_partition_and_an_error_names_the_logs(
     assert "Partition=gpu" in job
     assert re.search(r"TresPerJob=gres[:/]gpu[:=]1\b", job)
     said = r"error: segment P B02-B03 failed: SLURM job \d+ ended as FAILED, its command failed\n"
-    asked = r"error: it had asked for 19 min, 6000 MB, 8 threads, 1 GPU, partition gpu\n"
+    asked = r"error: it had asked for 19 min, 12000 MB, 8 threads, 1 GPU, partition gpu\n"
     assert re.search(said + asked, done.stderr), done.stderr
     assert str(project / "results" / "logs" / "segment" / "P.B02-B03.log") in done.stderr
     (slurm_log,) = (project / ".snakemake" / "slurm_logs").rglob("*.log")

@@ -69,9 +69,9 @@ def test_a_node_sees_the_project_the_raw_plate_and_this_python(cluster: Cluster,
     found = doctor(project, status=0)
     states = {check: found[check]["state"] for check in ("SLURM", "account", "partition cpu", "node of cpu")}
     assert set(states.values()) == {"ok"}, found
-    # measure on 8 cores; aggregate for an hour in 8 GB.
+    # segment on 8 cores in 12 GB; aggregate for an hour.
     assert found["partition cpu"]["seen"] == (
-        "up, 2 of 2 nodes, MaxTime 1-00:00:00; largest jobs: 8 cores, 8000 MB, 60 min"
+        "up, 2 of 2 nodes, MaxTime 1-00:00:00; largest jobs: 8 cores, 12000 MB, 60 min"
     )
     assert f"sees {project}, the raw plates and {sys.executable}" in found["node of cpu"]["seen"]
     assert "node of gpu" not in found
