@@ -15,7 +15,8 @@ from lysoquant.model.preprocess import model_length
 from lysoquant.simulate.flat import draw_ellipses, simulate_flat
 from lysoquant.simulate.optics import Camera, Optics
 from lysoquant.simulate.randomise import random_settings
-from lysoquant.simulate.scene import Appearance, Biology, SceneSettings, simulate_scene
+from lysoquant.simulate.scene import simulate_scene
+from lysoquant.simulate.settings import Appearance, Biology, SceneSettings
 from lysoquant.units import MODEL_PIXEL_SIZE_UM
 
 PIXEL_SIZES_UM: Final = (0.04, 0.065, 0.09, 0.12)

@@ -18,7 +18,8 @@ from lysoquant.errors import InputError
 from lysoquant.progress import Progress
 from lysoquant.record import write_json
 from lysoquant.simulate.optics import Camera, Optics
-from lysoquant.simulate.scene import CHANNELS, Appearance, Biology, Scene, SceneSettings, SecondCargo, simulate_scene
+from lysoquant.simulate.scene import Scene, simulate_scene
+from lysoquant.simulate.settings import CHANNELS, Appearance, Biology, SceneSettings, SecondCargo
 from lysoquant.simulate.vesicles import classes as vesicle_classes
 from lysoquant.simulate.writers import FORMATS, Writer
 from lysoquant.units import MIN_AREA_UM2

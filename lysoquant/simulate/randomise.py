@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lysoquant.simulate.optics import Camera, Optics
-from lysoquant.simulate.scene import Appearance, Biology, SceneSettings
+from lysoquant.simulate.settings import Appearance, Biology, SceneSettings
 
 
 def random_settings(rng: np.random.Generator, *, extent_um: float) -> SceneSettings:

@@ -24,7 +24,7 @@ from lysoquant.io.store import PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import read_json
 from lysoquant.simulate.optics import Camera, Optics, Points, image_points
-from lysoquant.simulate.scene import Appearance
+from lysoquant.simulate.settings import Appearance
 from lysoquant.simulate.vesicles import Vesicles, membrane_points, random_directions
 
 PATTERN = r"(?P<well>[A-P]\d\d)_z(?P<z>\d)_(?P<channel>\w+)\.tif"

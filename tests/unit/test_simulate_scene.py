@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from lysoquant.simulate.optics import Camera, Optics
 from lysoquant.simulate.randomise import random_settings
-from lysoquant.simulate.scene import Appearance, Biology, Scene, SceneSettings, SecondCargo, regions_at, simulate_scene
+from lysoquant.simulate.scene import Scene, regions_at, simulate_scene
+from lysoquant.simulate.settings import Appearance, Biology, SceneSettings, SecondCargo
 
 Array = NDArray[Any]
 
