@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from lysoquant.report import comparisons
 from lysoquant.report.params import ReportSettings
-from lysoquant.report.wording import listing
+from lysoquant.report.wording import count, listing, setting
 from lysoquant.units import MODEL_PIXEL_SIZE_UM
 
+_PLANES: Final = {
+    "max": "Z stacks were projected by their maximum.",
+    "sharpest": "Of each Z stack the plane that is sharpest in the lysosome channel was taken.",
+    "each": "Every Z plane was taken for a field.",
+}
 _CELLS: Final = {
     "watershed": "Cells were found by a watershed from the nuclei",
     "cellpose": "Cells were found by Cellpose",
@@ -18,54 +25,64 @@ _CELLS: Final = {
 }
 
 
-def methods(
-    settings: ReportSettings, *, models: Sequence[Mapping[str, Any]], tests: Sequence[str], is_screen: bool
-) -> str:
-    """What was done, in a paragraph for a paper.
+@dataclass(frozen=True)
+class Done:
+    """What was done besides what the settings say.
 
-    Parameters
+    Attributes
     ----------
-    settings : ReportSettings
-        Channels and configuration; a sentence whose setting is absent is left out.
     models : sequence of mapping
         The models that were used.
-    tests : sequence of str
-        Names of the statistical tests in the statistics table.
-    is_screen : bool
-        Whether there is a hit list.
+    versions : mapping of str to sequence of str
+        Versions by package.
+    n_comparisons, n_tested, n_curves : int
+        Rows of the statistics table, tested conditions of the hit list, dose-response curves.
+    by_bulk : bool
+        Whether p values of the hit list rest on the bulk of the tested conditions.
     """
+
+    models: Sequence[Mapping[str, Any]] = ()
+    versions: Mapping[str, Sequence[str]] | None = None
+    n_comparisons: int = 0
+    n_tested: int = 0
+    n_curves: int = 0
+    by_bulk: bool = False
+
+
+def methods(settings: ReportSettings, done: Done) -> str:
+    """What was done, in a paragraph for a paper; a sentence whose setting is absent is left out."""
     config = settings.config
     sentences = [
-        _channels(settings),
+        _images(settings, done.versions or {}),
+        _PLANES.get(str(setting(config, "convert", "z")), ""),
         _illumination(config),
         _cells(setting(config, "cells", "method")),
-        _segmentation(models),
+        _segmentation(done.models),
         _minimum(setting(config, "measure", "min_area_um2")),
+        "Area, perimeter, circularity, Feret diameters, aspect ratio, roundness and solidity follow ImageJ’s "
+        "definitions.",
         "A region is loaded when cargo lies in its lumen; cargo docked on the outside leaves it empty. "
         "The occupancy of a cell is loaded / (loaded + empty) and is undefined for a cell without endolysosomes; "
         "a well has the mean over its cells, a condition the mean and standard deviation over its wells.",
+        _other_cargoes(settings),
         _expression(config),
         _intervals(config),
-        _statistics(config, tests),
-        _screen(config) if is_screen else "",
+        comparisons.statistics(config) if done.n_comparisons else "",
+        comparisons.screen(config, by_bulk=done.by_bulk) if done.n_tested else "",
+        comparisons.curves(config) if done.n_curves else "",
         "The method follows LysoQuant (Morone et al. 2020, Mol. Biol. Cell 31, 1512–1524).",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def setting(config: Mapping[str, object], *path: str) -> Any:
-    """A value of the configuration by its path; None where there is none."""
-    value: object = config
-    for name in path:
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(name)
-    return value
-
-
-def _channels(settings: ReportSettings) -> str:
-    named = [f"{label} ({role})" for role, label in settings.channels.by_role().items()]
-    return f"Images of {listing(named)} were analysed at their own pixel size."
+def _images(settings: ReportSettings, versions: Mapping[str, Sequence[str]]) -> str:
+    labels = settings.channels.by_role()
+    named = [f"{label} ({role})" for role, label in labels.items() if role != "nucleus"]
+    named += [f"{label} (further cargo)" for label in settings.channels.other_cargoes]
+    named += [f"{labels['nucleus']} (nucleus)"] if "nucleus" in labels else []
+    used = [f"{name} {' and '.join(versions[name])}" for name in ("lysoquant", "torch") if name in versions]
+    by = f" by {' with '.join(used)}" if used else ""
+    return f"Images of {listing(named)} were analysed at their own pixel size{by}."
 
 
 def _illumination(config: Mapping[str, object]) -> str:
@@ -95,59 +112,44 @@ def _minimum(area: Any) -> str:
     return f"Regions smaller than {area:g} µm² were not counted." if isinstance(area, int | float) else ""
 
 
-def _expression(config: Mapping[str, object]) -> str:
-    if setting(config, "aggregate", "expression", "method") != "threshold":
+def _other_cargoes(settings: ReportSettings) -> str:
+    others = settings.channels.other_cargoes
+    if not others:
         return ""
-    least = setting(config, "aggregate", "expression", "min_mean_cargo")
-    return f"Only cells with a mean cargo intensity of at least {least:g} grey values count for a well."
+    said = (
+        f"The endolysosomes were found with {settings.channels.cargo}, of which occupancy without further words is "
+        f"told, and classified once more with {listing(others)}"
+    )
+    combinations = setting(settings.config, "aggregate", "combinations") or {}
+    told = [f"{name} ({expression})" for name, expression in combinations.items()]
+    return f"{said}; counted likewise: {listing(told)}." if told else f"{said}."
+
+
+def _expression(config: Mapping[str, object]) -> str:
+    """Which cells count, where not all do."""
+    found = setting(config, "aggregate", "expression")
+    gate: Mapping[str, Any] = found if isinstance(found, Mapping) else {}
+    match gate.get("method"):
+        case "threshold":
+            said = f"with a mean cargo intensity of at least {gate['min_mean_cargo']:g} grey values"
+        case "mixture":
+            said = "of the brighter of two populations of mean cargo intensity, plate by plate,"
+        case "controls":
+            said = (
+                f"with a mean cargo intensity above that of {100 * gate['control_quantile']:g} % of the cells of "
+                f"{gate['control_condition']}, plate by plate,"
+            )
+        case _:
+            return ""
+    return f"Only cells {said} count for a well."
 
 
 def _intervals(config: Mapping[str, object]) -> str:
-    confidence, resamples = (setting(config, "aggregate", name) for name in ("confidence", "bootstrap"))
+    names = ("confidence", "bootstrap", "interval")
+    confidence, resamples, kind = (setting(config, "aggregate", name) for name in names)
     if not isinstance(confidence, float) or not isinstance(resamples, int):
         return ""
-    return (
-        f"A well’s {100 * confidence:g} % interval of its pooled occupancy comes from {resamples:,} bootstrap "
-        "resamples of its cells."
-    )
-
-
-_UNITS: Final = {
-    "well": "the well was the replicate",
-    "replicate": "wells of one plate, condition and replicate number were averaged and counted as one replicate",
-}
-_ADJUSTMENTS: Final = {
-    "bh": "adjusted by Benjamini and Hochberg",
-    "holm": "adjusted by Holm",
-    "sidak": "adjusted by Šidák",
-    "none": "not adjusted",
-}
-_NORMALISED: Final = {
-    "none": "the negative controls of all plates",
-    "negative_controls": "the negative controls of its plate",
-    "robust_z": "the median of its plate",
-    "b_score": "the median of its plate, with row and column effects removed by median polish",
-}
-
-
-def _statistics(config: Mapping[str, object], tests: Sequence[str]) -> str:
-    if not tests:
-        return ""
-    said = f"Conditions were compared with the negative control by {listing(tests)}"
-    unit = _UNITS.get(setting(config, "aggregate", "statistics", "unit"))
-    adjusted = _ADJUSTMENTS.get(setting(config, "aggregate", "statistics", "adjust"))
-    said += f"; {unit}" if unit else ""
-    return f"{said}; p values were {adjusted}." if adjusted else f"{said}."
-
-
-def _screen(config: Mapping[str, object]) -> str:
-    """How hits were chosen, where the configuration says it."""
-    against = _NORMALISED.get(setting(config, "aggregate", "screen", "normalise"))
-    largest_p, least = (setting(config, "aggregate", "screen", name) for name in ("max_p_adjusted", "min_effect"))
-    said = f"The logit of each well’s occupancy was held against {against}." if against else ""
-    if isinstance(largest_p, int | float) and isinstance(least, int | float):
-        said += (
-            f" A hit has an adjusted p value (Benjamini and Hochberg, over the screen) of at most {largest_p:g} and "
-            f"differs from its reference by an occupancy of at least {least:g}."
-        )
-    return said.strip()
+    said = f"A well’s {100 * confidence:g} % interval of its pooled occupancy"
+    if kind == "beta_binomial":
+        return f"{said} is the profile-likelihood interval of beta-binomial counts of its cells."
+    return f"{said} comes from {count(resamples, 'bootstrap resample')} of its cells."

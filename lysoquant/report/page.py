@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lysoquant.report import charts, content, montage, quality, screen, strip, tabular
-from lysoquant.report.methods import methods, setting
+from lysoquant.report.methods import Done, methods
 from lysoquant.report.params import ReportSettings
-from lysoquant.report.wording import duration, listing
+from lysoquant.report.wording import duration, listing, setting
 
 _FOLDER: Final = Path(__file__).parent
 _HIDDEN_CARD_KEYS: Final = ("architecture",)
@@ -186,9 +186,7 @@ def _page(
         "cargo": settings.channels.cargo,
         "lysosome": settings.channels.lysosome,
         "quality": quality.quality(tables),
-        "methods": methods(
-            settings, models=provenance.models, tests=_tests(tables), is_screen=bool(len(screen.tested(tables.hits)))
-        ),
+        "methods": methods(settings, _done(tables, provenance)),
         "models": [_model_facts(model) for model in provenance.models],
         "versions": [(name, ", ".join(found)) for name, found in provenance.versions.items()],
         "seconds": [(stage, f"{wells:,}", duration(seconds)) for stage, wells, seconds in provenance.seconds],
@@ -213,8 +211,15 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _tests(tables: content.Tables) -> list[str]:
-    return sorted({str(test) for test in tables.statistics["test"]}) if "test" in tables.statistics else []
+def _done(tables: content.Tables, provenance: Provenance) -> Done:
+    return Done(
+        models=provenance.models,
+        versions=provenance.versions,
+        n_comparisons=len(tables.statistics),
+        n_tested=len(screen.tested(tables.hits)),
+        n_curves=len(tables.dose_response),
+        by_bulk=screen.by_bulk(tables.hits),
+    )
 
 
 def _model_facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:

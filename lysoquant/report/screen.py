@@ -29,6 +29,11 @@ def tested(hits: pd.DataFrame) -> pd.DataFrame:
     return hits[ranks > 0]
 
 
+def by_bulk(hits: pd.DataFrame) -> bool:
+    """Whether p values of the hit list rest on the bulk of the tested conditions, as its reasons say."""
+    return "reason" in hits and bool(hits["reason"].astype(str).str.contains(" against the bulk", regex=False).any())
+
+
 def hit_conditions(hits: pd.DataFrame, wells: pd.DataFrame) -> list[str]:
     """Conditions of the hits, by rank."""
     if not {"is_hit", "wells"} <= set(hits):

@@ -1,9 +1,10 @@
-"""Numbers and counts as a person reads them."""
+"""Numbers and counts as a person reads them, and settings to speak of."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 UNDEFINED = "–"
 
@@ -46,3 +47,13 @@ def listing(words: Sequence[str]) -> str:
 def flag_words(flags: str) -> str:
     """Flags of a table, joined by semicolons, as words."""
     return ", ".join(flag.strip().replace("_", " ") for flag in flags.split(";") if flag.strip())
+
+
+def setting(config: Mapping[str, object], *path: str) -> Any:
+    """A value of the configuration by its path; None where there is none."""
+    value: object = config
+    for name in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value

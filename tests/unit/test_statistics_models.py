@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from reference_data import BOYS_OF_TWELVE, DYESTUFF, PASTES, numbers
+from reference_data import BOYS_OF_TWELVE, DYESTUFF, PASTES, WELLS_ON_PLATES, numbers
 from scipy.special import gammaln
 from scipy.stats import betabinom, ttest_ind
 
@@ -64,6 +64,26 @@ class TestMixed:
         assert found.variance_well == pytest.approx(float(expected.cov_re.iloc[0, 0]), rel=1e-3)
         assert np.sqrt(np.diag(found._covariance)) == pytest.approx(np.array(expected.bse_fe), rel=3e-3)
         assert found.criterion == pytest.approx(-2 * expected.llf, abs=1e-4)
+
+    def test_unequal_wells_on_plates_are_those_of_lmertest(self) -> None:
+        # R 4.2.2, lmerTest 3.1.3: summary(lmer(occ ~ condition + (1 | plate / well))) of these cells.
+        drawn = [(place, numbers(cells)) for place, cells in WELLS_ON_PLATES]
+        found = mixed.fit(
+            wells(
+                [cells for _, cells in drawn],
+                condition=[int(place[0] == "d") for place, _ in drawn],
+                plate=[int(place[1]) for place, _ in drawn],
+            )
+        )
+
+        assert found.criterion == pytest.approx(-76.50632013, abs=1e-7)
+        variances = [found.variance_well, found.variance_plate, found.variance_cell]
+        assert variances == pytest.approx([0.0001585225, 0.0009819871, 0.0113072269], rel=1e-3)
+        compared = found.compare(1, 0, confidence=0.95)
+        assert compared.difference == pytest.approx(0.1354638780, rel=1e-5)
+        assert compared.statistic == pytest.approx(4.526783238, rel=1e-5)
+        assert compared.df == pytest.approx(6.613766145, rel=1e-3)
+        assert compared.p_value == pytest.approx(0.0031264842683, rel=1e-3)
 
     def test_equal_wells_give_students_test_of_well_means(self) -> None:
         values = [batch / 100 for batch in DYESTUFF]
