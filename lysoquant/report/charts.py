@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from lysoquant.report.axes import Frame, frame_svg, line, padded, rectangle, words
-from lysoquant.report.screen import hit_name, is_hit
+from lysoquant.report.screen import hit_name, hit_words, is_hit, is_number
 from lysoquant.report.strip import jitter
 from lysoquant.report.wording import UNDEFINED, count, fraction, number
 
@@ -123,7 +123,7 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
         None of no condition that can be drawn. A dot knows its condition and its wells.
     """
     rows = hits.to_dict("records")
-    volcano = [row for row in rows if _is_number(row.get("effect")) and _is_number(row.get("p_adjusted"))]
+    volcano = [row for row in rows if is_number(row.get("effect")) and is_number(row.get("p_adjusted"))]
     if volcano:
         least = min((float(row["p_adjusted"]) for row in volcano if float(row["p_adjusted"]) > 0), default=1e-300)
         points = [(float(row["effect"]), -math.log10(max(float(row["p_adjusted"]), least)), row) for row in volcano]
@@ -131,7 +131,7 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
         titles = ("difference of occupancy to the reference", "−log₁₀ of the adjusted p")
         name, left = "Effect and adjusted p", len(rows) - len(points)
     else:
-        ranked = sorted((row for row in rows if _is_number(row.get("score"))), key=lambda row: float(row["score"]))
+        ranked = sorted((row for row in rows if is_number(row.get("score"))), key=lambda row: float(row["score"]))
         points = [(float(place), float(row["score"]), row) for place, row in enumerate(ranked, start=1)]
         if not points:
             return None
@@ -146,7 +146,7 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
     for px, py, row in sorted(points, key=lambda point: is_hit(point[2])):
         kind, radius = (f"hit {_direction(row)}".strip(), 4.4) if is_hit(row) else ("tested", 3.2)
         links = {"wells": str(row.get("wells", "")), "condition": hit_name(row)}
-        parts.append(_dot(frame, (px, py), kind, radius, _said_of_hit(row), **links))
+        parts.append(_dot(frame, (px, py), kind, radius, hit_words(row), **links))
     named = sorted((point for point in points if is_hit(point[2])), key=lambda point: _rank(point[2]))[:_LABELLED]
     parts += _labels(frame, [(px, py, hit_name(row)[:28]) for px, py, row in named])
     note = f"Without these numbers, so not drawn: {count(left, 'row')} of the list." if left else ""
@@ -165,18 +165,6 @@ def _labels(frame: Frame, points: Sequence[tuple[float, float, str]]) -> list[st
             drawn.append((left, left + width, y))
             texts.append(words("name", (x - 7 if is_right else x + 7, y), name, anchor="end" if is_right else "start"))
     return texts
-
-
-def _said_of_hit(row: Mapping[Hashable, Any]) -> str:
-    parts = [f"{hit_name(row)}: {'hit' if is_hit(row) else 'no hit'}"]
-    if _is_number(row.get("effect")):
-        parts.append(f"effect {number(float(row['effect']))}")
-    if _is_number(row.get("effect_ci_low")) and _is_number(row.get("effect_ci_high")):
-        parts[-1] += f" ({number(float(row['effect_ci_low']))} to {number(float(row['effect_ci_high']))})"
-    parts += [f"score {number(float(row['score']))}"] if _is_number(row.get("score")) else []
-    parts += [f"adjusted p {number(float(row['p_adjusted']))}"] if _is_number(row.get("p_adjusted")) else []
-    parts += [f"{int(row['n_wells'])} wells"] if _is_number(row.get("n_wells")) else []
-    return ", ".join(parts)
 
 
 def dose_charts(curves: pd.DataFrame, wells: pd.DataFrame, *, column: str = "dose") -> list[Chart]:
@@ -200,7 +188,7 @@ def dose_charts(curves: pd.DataFrame, wells: pd.DataFrame, *, column: str = "dos
 
 
 def _dose_chart(row: Mapping[Hashable, Any], wells: pd.DataFrame) -> Chart:
-    ec50 = float(row["ec50"]) if _is_number(row.get("ec50")) and float(row["ec50"]) > 0 else math.nan
+    ec50 = float(row["ec50"]) if is_number(row.get("ec50")) and float(row["ec50"]) > 0 else math.nan
     logs = np.log10(wells["dose"].to_numpy(dtype=np.float64)).tolist()
     ends = padded(logs or ([math.log10(ec50) - 2, math.log10(ec50) + 2] if not math.isnan(ec50) else []))
     frame = Frame(ends, (0.0, 1.0), 52, 8, 240, 150)
@@ -247,14 +235,10 @@ def _svg(parts: Sequence[str], size: tuple[int, int], tone: str, title: str) -> 
     return Markup(head + "".join(parts) + "</svg>")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(float(value))
-
-
 def _direction(row: Mapping[Hashable, Any]) -> str:
     direction = str(row.get("direction", ""))
     return direction if direction in ("up", "down") else ""
 
 
 def _rank(row: Mapping[Hashable, Any]) -> float:
-    return float(row["rank"]) if _is_number(row.get("rank")) else math.inf
+    return float(row["rank"]) if is_number(row.get("rank")) else math.inf

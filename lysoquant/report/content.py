@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lysoquant.report import heatmap, strip
-from lysoquant.report.screen import hit_conditions
+from lysoquant.report.screen import hit_conditions, hit_words, rows_of_wells, sign
 from lysoquant.report.wording import count, flag_words, fraction
 from lysoquant.vocabulary import FAILED, FLAGGED, OK
 
@@ -109,19 +109,21 @@ def well_status(row: Mapping[Hashable, Any]) -> str:
     return FLAGGED if row["flags"] or row["n_fields_failed"] else OK
 
 
-def plate_maps(wells: pd.DataFrame, *, sizes: Mapping[str, tuple[int, int]]) -> list[PlateMaps]:
+def plate_maps(wells: pd.DataFrame, *, hits: pd.DataFrame, sizes: Mapping[str, tuple[int, int]]) -> list[PlateMaps]:
     """Heat maps of every plate; the scale of the counts is the same for all plates.
 
     Parameters
     ----------
     wells : pandas.DataFrame
         The well table.
+    hits : pandas.DataFrame
+        The hit list, which may be empty.
     sizes : mapping of str to tuple of int
         Rows and columns of each plate.
     """
-    highest = _highest(wells)
+    highest, of_wells = _highest(wells), rows_of_wells(hits)
     return [
-        _maps_of(str(plate), group.to_dict("records"), size=sizes[str(plate)], highest=highest)
+        _maps_of(str(plate), group.to_dict("records"), of_wells, size=sizes[str(plate)], highest=highest)
         for plate, group in wells.groupby("plate", sort=True)
     ]
 
@@ -164,7 +166,7 @@ def _highest(wells: pd.DataFrame) -> float:
     return float(wells["n_endolysosomes"].max()) if len(wells) else 0.0
 
 
-def _describe(row: Mapping[Hashable, Any]) -> str:
+def _describe(row: Mapping[Hashable, Any], hit: Mapping[Hashable, Any]) -> str:
     parts = [str(row["condition"] or NO_CONDITION)]
     parts += [f"{row['control']} control"] if row["control"] else []
     parts += [f"replicate {row['replicate']}"] if row["replicate"] else []
@@ -173,18 +175,27 @@ def _describe(row: Mapping[Hashable, Any]) -> str:
     parts += [count(int(row["n_cells"]), "cell")]
     failed = f", {int(row['n_fields_failed']):,} failed" if row["n_fields_failed"] else ""
     parts += [f"{count(int(row['n_fields']), 'field')}{failed}"]
+    parts += [hit_words(hit)] if hit else []
     parts += [f"flags: {flag_words(str(row['flags']))}"] if row["flags"] else []
     return f"{row['well']} · " + " · ".join(parts)
 
 
-def _maps_of(plate: str, rows: Sequence[Mapping[Hashable, Any]], *, size: tuple[int, int], highest: float) -> PlateMaps:
+def _maps_of(
+    plate: str,
+    rows: Sequence[Mapping[Hashable, Any]],
+    hits: Mapping[str, Mapping[Hashable, Any]],
+    *,
+    size: tuple[int, int],
+    highest: float,
+) -> PlateMaps:
     occupancy, endolysosomes, statuses = [], [], []
     for row in rows:
-        name, label, status = str(row["well"]), _describe(row), well_status(row)
+        hit = hits.get(f"{plate}:{row['well']}", {})
+        name, label, status = str(row["well"]), _describe(row, hit), well_status(row)
         mean, n = float(row["occupancy_mean"]), int(row["n_endolysosomes"])
         draw = partial(heatmap.value_well, name, label=label, failed=status == FAILED, low=0)
         mark = fraction(mean).removeprefix("0")
-        occupancy.append(draw(value=mean, mark=mark, high=1, palette=heatmap.VIRIDIS))
+        occupancy.append(draw(value=mean, mark=mark, high=1, palette=heatmap.VIRIDIS, sign=sign(row, hit)))
         endolysosomes.append(draw(value=n, mark=_short(n), high=highest, palette=heatmap.CIVIDIS))
         statuses.append(heatmap.status_well(name, status=status, label=f"{status}: {label}"))
     plot = partial(heatmap.plate_svg, n_rows=size[0], n_columns=size[1])

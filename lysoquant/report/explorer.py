@@ -13,6 +13,7 @@ import pandas as pd
 from lysoquant.report import blocks, heatmap, measures
 from lysoquant.report.content import NO_CONDITION, Tables, condition_order, well_status
 from lysoquant.report.picture import GAMMA
+from lysoquant.report.screen import hit_words, is_hit
 from lysoquant.report.wording import flag_words
 from lysoquant.vocabulary import OK
 
@@ -83,7 +84,9 @@ def page_data(
             "status": [well_status(row) for row in rows],
             "flags": [flag_words(str(row["flags"])) for row in rows],
             "reason": [str(row.get("reason", "")) for row in rows],
+            "excluded": [str(row.get("excluded") or "") for row in rows],
         },
+        "hits": _hits(tables),
         "measures": [vars(measure) for measure, _ in found],
         "values": [values for _, values in found],
         "fields": _fields(tables),
@@ -96,6 +99,21 @@ def page_data(
         "note": pictured.note,
         "palettes": {"viridis": heatmap.VIRIDIS, "cividis": heatmap.CIVIDIS, "diverging": heatmap.DIVERGING},
     }
+
+
+def _hits(tables: Tables) -> list[Json]:
+    """Rows of the hit list that have wells: what is said of each, and the numbers of its wells in the well table."""
+    wells = tables.wells
+    number = {key: index for index, key in enumerate(wells["plate"].astype(str) + ":" + wells["well"].astype(str))}
+    return [
+        {
+            "said": hit_words(row),
+            "reason": str(row.get("reason") or ""),
+            "direction": str(row.get("direction")) if is_hit(row) else "",
+            "wells": [number[key] for key in str(row["wells"] or "").split() if key in number],
+        }
+        for row in (tables.hits.to_dict("records") if "wells" in tables.hits else [])
+    ]
 
 
 def _cell_measure(name: str) -> Json:

@@ -56,6 +56,8 @@ class Well:
         The numbers in words, for the tooltip and for readers that hear the page.
     state : str
         ``value``, ``undefined`` or ``failed``.
+    sign : str
+        A letter in the corner: what a control or a hit is marked by.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Well:
     mark: str
     label: str
     state: str
+    sign: str = ""
 
 
 def plate_format(wells: Sequence[str]) -> tuple[int, int]:
@@ -116,15 +119,24 @@ def ink_on(fill: str) -> str:
 
 
 def value_well(
-    name: str, *, value: float, mark: str, label: str, failed: bool, low: float, high: float, palette: Sequence[str]
+    name: str,
+    *,
+    value: float,
+    mark: str,
+    label: str,
+    failed: bool,
+    low: float,
+    high: float,
+    palette: Sequence[str],
+    sign: str = "",
 ) -> Well:
     """A well coloured by a number: hatched in red where it failed, in grey with a dash where the number is NaN."""
     if failed:
-        return Well(name, STATUS_FILLS[FAILED], _DARK, "", label, "failed")
+        return Well(name, STATUS_FILLS[FAILED], _DARK, "", label, "failed", sign)
     if math.isnan(value):
-        return Well(name, NOTHING, "currentColor", "–", label, "undefined")
+        return Well(name, NOTHING, "currentColor", "–", label, "undefined", sign)
     fill = colour(value, low=low, high=high, palette=palette)
-    return Well(name, fill, ink_on(fill), mark, label, "value")
+    return Well(name, fill, ink_on(fill), mark, label, "value", sign)
 
 
 def status_well(name: str, *, status: str, label: str) -> Well:
@@ -210,7 +222,10 @@ def _imaged(well: Well, x: int, y: int) -> str:
     middle = (_PITCH - 2) / 2
     at = f'x="{x + middle:g}" y="{y + middle + 3.7:g}" text-anchor="middle"'
     mark = f'<text {at} fill="{well.ink}">{escape(well.mark)}</text>' if well.mark else ""
+    corner = f'class="sign" x="{x + _PITCH - 5}" y="{y + 9}"'
+    sign = f'<text {corner} fill="{well.ink}">{escape(well.sign)}</text>' if well.sign else ""
+    drawn = f"{_square(x, y, well.fill)}{mark}{sign}"
     return (
         f'<g class="well {well.state}" data-well="{escape(well.name)}" tabindex="0" role="img" '
-        f'aria-label="{escape(well.label)}"><title>{escape(well.label)}</title>{_square(x, y, well.fill)}{mark}</g>'
+        f'aria-label="{escape(well.label)}"><title>{escape(well.label)}</title>{drawn}</g>'
     )

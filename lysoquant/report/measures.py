@@ -89,6 +89,8 @@ def title(key: str) -> str:
     """
     if key in _WORDS:
         return _WORDS[key]
+    if key.startswith("n_"):
+        return f"number of {key[2:].replace('_', ' ')}"
     words, whose = (key[5:], "endolysosomes’ ") if key.startswith("mean_") else (key, "")
     unit = ""
     for ending, sign in _UNITS:

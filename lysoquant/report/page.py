@@ -15,12 +15,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lysoquant.report import charts, content, montage, quality, screen, strip, tabular
+from lysoquant.report.glance import glance
 from lysoquant.report.methods import Done, methods
+from lysoquant.report.model_card import model_card
 from lysoquant.report.params import ReportSettings
 from lysoquant.report.wording import duration, listing, setting
 
 _FOLDER: Final = Path(__file__).parent
-_HIDDEN_CARD_KEYS: Final = ("architecture",)
 _SCRIPTS: Final = ("base", "data", "tables", "scales", "maps", "pictures", "panel", "find", "strips", "links", "start")
 """Parts of the script in the order in which they are run."""
 
@@ -161,8 +162,10 @@ def _page(
         "plates_line": f"{'Plate' if len(plates) == 1 else 'Plates'} {listing(plates)}" if plates else "No plate",
         "one_plate": f" of plate {plates[0]}" if len(plates) == 1 else "",
         "verdict": content.verdict(tables),
-        "maps": content.plate_maps(tables.wells, sizes=plate_sizes),
+        "glance": glance(tables),
+        "maps": content.plate_maps(tables.wells, hits=tables.hits, sizes=plate_sizes),
         "scales": content.scales(tables.wells),
+        "signs": _signs(tables),
         "has_conditions": bool((tables.wells["condition"] != "").any()),
         "strips": content.strips(tables),
         "many": content.MANY_CONDITIONS,
@@ -170,14 +173,17 @@ def _page(
         "hit_chart": charts.hit_chart(tables.hits) if len(tables.hits) else None,
         "hit_line": screen.hit_line(tables.hits),
         "hits": tabular.hit_table(tables.hits),
+        "control_title": "Plates compared" if len(plates) > 1 else "Plate quality",
         "control_charts": charts.control_charts(tables.wells),
-        "plates": tabular.plain_table(tables.plates),
+        "plates": tabular.plate_table(tables.plates),
         "plates_line_qc": screen.plate_line(tables.plates),
+        "plate_reasons": screen.plate_reasons(tables.plates),
         "dose_charts": charts.dose_charts(tables.dose_response, tables.wells, column=_dose_column(settings)),
         "dose_response": tabular.plain_table(tables.dose_response),
         "wells": tabular.well_table(tables.wells),
         "conditions": tabular.plain_table(tables.conditions),
-        "statistics": tabular.plain_table(tables.statistics),
+        "unit": setting(settings.config, "aggregate", "statistics", "unit") or "well",
+        "statistics": tabular.statistics_table(tables.statistics),
         "montage": [_group_view(group) for group in pictures.groups],
         "montage_note": pictures.note,
         "no_montage": pictures.absence,
@@ -187,7 +193,7 @@ def _page(
         "lysosome": settings.channels.lysosome,
         "quality": quality.quality(tables),
         "methods": methods(settings, _done(tables, provenance)),
-        "models": [_model_facts(model) for model in provenance.models],
+        "models": [model_card(model) for model in provenance.models],
         "versions": [(name, ", ".join(found)) for name, found in provenance.versions.items()],
         "seconds": [(stage, f"{wells:,}", duration(seconds)) for stage, wells, seconds in provenance.seconds],
         "config": yaml.safe_dump(settings.config, sort_keys=False, allow_unicode=True, width=100),
@@ -211,6 +217,19 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def _signs(tables: content.Tables) -> list[tuple[str, str]]:
+    """Signs on the plates with their meaning, those that occur."""
+    meanings = {
+        "negative": "negative control",
+        "positive": "positive control",
+        "up": "hit, more occupied",
+        "down": "hit, less occupied",
+    }
+    rows = [row for row in tables.hits.to_dict("records") if screen.is_hit(row)]
+    seen = {*tables.wells["control"], *(str(row.get("direction")) for row in rows)}
+    return [(screen.SIGNS[name], said) for name, said in meanings.items() if name in seen]
+
+
 def _done(tables: content.Tables, provenance: Provenance) -> Done:
     return Done(
         models=provenance.models,
@@ -220,25 +239,6 @@ def _done(tables: content.Tables, provenance: Provenance) -> Done:
         n_curves=len(tables.dose_response),
         by_bulk=screen.by_bulk(tables.hits),
     )
-
-
-def _model_facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A model's card as pairs of text, one level of nesting as ``outer inner``."""
-    facts: list[tuple[str, str]] = []
-    for key, value in model.items():
-        if key in _HIDDEN_CARD_KEYS or value in (None, "", {}, [], ()):
-            continue
-        inner = value if isinstance(value, Mapping) else {"": value}
-        facts += [(f"{key} {name}".replace("_", " ").strip(), _fact(item)) for name, item in inner.items()]
-    return facts
-
-
-def _fact(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{key}: {_fact(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join("none" if item is None else _fact(item) for item in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _policy_hash(text: str) -> str:

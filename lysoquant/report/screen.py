@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
-from lysoquant.report.wording import count
+from lysoquant.report.wording import count, number
+
+SIGNS: Final = {"negative": "−", "positive": "+", "up": "▲", "down": "▼"}
+"""Signs of controls and of hits on the plate."""
+
+MOST_REASONS: Final = 24
+"""Plates whose reasons stand above the table, which has them all."""
 
 
 def is_hit(row: Mapping[Hashable, Any]) -> bool:
@@ -69,3 +75,50 @@ def plate_line(plates: pd.DataFrame) -> str:
     if not len(flagged):
         return f"No flag on {count(len(plates), 'plate')}."
     return f"{len(flagged):,} of {count(len(plates), 'plate')} flagged: {', '.join(map(str, flagged['plate']))}."
+
+
+def plate_reasons(plates: pd.DataFrame) -> list[tuple[str, str]]:
+    """Flagged plates with what they are flagged for, in the words of the table; at most :data:`MOST_REASONS`."""
+    if not {"flags", "reason"} <= set(plates):
+        return []
+    flagged = plates[plates["flags"] != ""].head(MOST_REASONS)
+    return [(str(plate), str(reason)) for plate, reason in zip(flagged["plate"], flagged["reason"], strict=True)]
+
+
+def hit_words(row: Mapping[Hashable, Any]) -> str:
+    """A row of the hit list in a line: name, hit or not, effect with interval, score, adjusted p, wells."""
+    parts = [f"{hit_name(row)}: {'hit' if is_hit(row) else 'no hit'}"]
+    if is_number(row.get("effect")):
+        parts.append(f"effect {number(float(row['effect']))}")
+    if is_number(row.get("effect_ci_low")) and is_number(row.get("effect_ci_high")):
+        parts[-1] += f" ({number(float(row['effect_ci_low']))} to {number(float(row['effect_ci_high']))})"
+    parts += [f"score {number(float(row['score']))}"] if is_number(row.get("score")) else []
+    parts += [f"adjusted p {number(float(row['p_adjusted']))}"] if is_number(row.get("p_adjusted")) else []
+    parts += [count(int(row["n_wells"]), "well")] if is_number(row.get("n_wells")) else []
+    return ", ".join(parts)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a table is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(float(value))
+
+
+def rows_of_wells(hits: pd.DataFrame) -> dict[str, dict[Hashable, Any]]:
+    """The row of the hit list of each well that entered it, by ``plate:well``."""
+    rows = hits.to_dict("records") if "wells" in hits else []
+    return {key: row for row in rows for key in str(row["wells"] or "").split()}
+
+
+def sign(row: Mapping[Hashable, Any], hit: Mapping[Hashable, Any]) -> str:
+    """Sign of a well on the plate: of a control, or of a hit by its direction; else empty.
+
+    Parameters
+    ----------
+    row : mapping
+        Of the well table.
+    hit : mapping
+        Its row of the hit list; empty where it has none.
+    """
+    if row.get("control"):
+        return SIGNS.get(str(row["control"]), "")
+    return SIGNS.get(str(hit.get("direction")), "") if is_hit(hit) else ""

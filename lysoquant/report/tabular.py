@@ -48,6 +48,7 @@ _WELL_COLUMNS: Final = (
     Column("condition", "Condition", False),
     Column("replicate", "Rep.", False),
     Column("control", "Control", False),
+    Column("flags", "Flags", False),
     Column("n_fields", "Fields", True),
     Column("n_fields_failed", "Failed", True),
     Column("n_cells", "Cells", True),
@@ -62,13 +63,18 @@ _WELL_COLUMNS: Final = (
     Column("area_um2_mean", "Area µm²", True),
     Column("robust_z", "Robust z", True),
     Column("b_score", "B score", True),
-    Column("flags", "Flags", False),
 )
 
 _HIT_COLUMNS: Final = (
     *("rank", "condition", "dose", "is_hit", "direction", "effect", "effect_ci_low", "effect_ci_high", "score", "ssmd"),
     *("p_value", "p_adjusted", "n_plates", "n_wells", "n_cells", "n_endolysosomes", "occupancy_pooled", "flags"),
     *("reason", "wells"),
+)
+
+_STATISTICS_COLUMNS: Final = (
+    *("plate", "condition", "reference", "factor", "level", "test", "n_condition", "n_reference", "difference"),
+    *("ci_low", "ci_high", "p_value", "p_adjusted", "flags", "adjustment", "n_family", "statistic", "df"),
+    "df_denominator",
 )
 
 _TITLES: Final = {
@@ -83,6 +89,7 @@ _TITLES: Final = {
     "logit_mad": "MAD of logits",
     "z_prime": "Z′",
     "robust_z_prime": "Robust Z′",
+    "robust_ssmd": "Robust SSMD",
     "edge_p_value": "Edge p",
     "row_p_value": "Rows p",
     "column_p_value": "Columns p",
@@ -105,11 +112,16 @@ _TITLES: Final = {
     "occupancy_ci_low": "CI low",
     "occupancy_ci_high": "CI high",
     "area_um2_mean": "Area µm²",
-    "n_condition": "Wells",
-    "n_reference": "Wells of reference",
+    "n_condition": "n",
+    "n_reference": "n of reference",
     "ci_low": "CI low",
     "ci_high": "CI high",
-    "df": "Degrees of freedom",
+    "df": "df",
+    "df_denominator": "df below",
+    "n_family": "Tests",
+    "hedges_g": "Hedges’ g",
+    "normality_p": "Normality p",
+    "equal_variance_p": "Equal variance p",
     "p_value": "p",
     "p_adjusted": "p adjusted",
 }
@@ -122,18 +134,41 @@ def well_table(wells: pd.DataFrame) -> Table:
 
 def hit_table(hits: pd.DataFrame) -> Table:
     """The hit list, by rank, with what decided first."""
-    known = [name for name in _HIT_COLUMNS if name in hits]
-    ordered = hits[known + [str(name) for name in hits.columns if name not in known]]
+    ordered = _first(hits, _HIT_COLUMNS)
     return plain_table(ordered.sort_values("rank", kind="stable") if "rank" in hits else ordered)
+
+
+def plate_table(plates: pd.DataFrame) -> Table:
+    """The plates, with what they are flagged for first; the reasons stand apart."""
+    return plain_table(_first(plates.drop(columns="reason", errors="ignore"), ("plate", "flags")))
+
+
+def statistics_table(statistics: pd.DataFrame) -> Table:
+    """The tests between conditions, with what decides first."""
+    return plain_table(_first(statistics, _STATISTICS_COLUMNS))
+
+
+def _first(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The frame with these columns first, as far as it has them."""
+    known = [name for name in columns if name in frame]
+    return frame[known + [str(name) for name in frame.columns if name not in known]]
 
 
 def plain_table(frame: pd.DataFrame) -> Table:
     """Any table with all its columns."""
-    columns = [
-        Column(str(key), _TITLES.get(str(key), str(key).replace("_", " ").capitalize()), _is_numeric(frame[key]))
-        for key in frame.columns
-    ]
-    return _table(frame, columns)
+    return _table(frame, [Column(str(key), heading(str(key)), _is_numeric(frame[key])) for key in frame.columns])
+
+
+def heading(key: str) -> str:
+    """Heading of a column; names of cargoes and combinations in it stay as they are typed.
+
+    Examples
+    --------
+    >>> heading("n_loaded_LC3")
+    'Loaded LC3'
+    """
+    words = key.removeprefix("n_").replace("_", " ")
+    return _TITLES.get(key, words[:1].upper() + words[1:])
 
 
 def _is_numeric(values: pd.Series[Any]) -> bool:

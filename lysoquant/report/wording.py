@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 UNDEFINED = "–"
+
+_FLAGS: Final = {"low_z_prime": "low Z′", "low_ssmd": "low SSMD"}
 
 
 def fraction(value: float) -> str:
     """A fraction to two places; a dash for NaN."""
-    return UNDEFINED if math.isnan(value) else f"{value:.2f}"
+    return UNDEFINED if math.isnan(value) else f"{value:.2f}".replace("-", "−")
 
 
 def number(value: float) -> str:
@@ -46,7 +48,8 @@ def listing(words: Sequence[str]) -> str:
 
 def flag_words(flags: str) -> str:
     """Flags of a table, joined by semicolons, as words."""
-    return ", ".join(flag.strip().replace("_", " ") for flag in flags.split(";") if flag.strip())
+    found = [flag.strip() for flag in flags.split(";") if flag.strip()]
+    return ", ".join(_FLAGS.get(flag, flag.replace("_", " ")) for flag in found)
 
 
 def setting(config: Mapping[str, object], *path: str) -> Any:

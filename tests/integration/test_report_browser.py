@@ -287,6 +287,27 @@ def test_hits_lead_to_their_wells(opened: Opened) -> None:
     assert opened.said == []
 
 
+def test_hits_and_controls_are_seen_on_the_plate_and_told_in_the_panel(opened: Opened) -> None:
+    signs = opened.page.eval_on_selector_all(
+        "#live .well .sign", "all => all.map(text => `${text.closest('.well').dataset.well}${text.textContent}`)"
+    )
+    assert {"B03+", "C03−", "D03▲"} <= set(signs)
+    assert not any(sign.startswith("E") for sign in signs), "no sign of what is no hit"
+    opened.page.select_option("#condition", label="hits (3 wells)")
+    assert opened.page.locator("#live .well:not(.dim)").count() == 3
+    opened.page.locator("#clear").click()
+    well(opened, "D03").click()
+    told = opened.page.locator("#panel .screened")
+    assert told.inner_text().startswith("hit wild type: hit, effect 0.")
+    told.locator("button.link", has_text="D04").click()
+    assert opened.page.locator("#panel h3").inner_text().startswith("D04")
+    well(opened, "E03").click()
+    assert opened.page.locator("#panel .screened").inner_text().startswith("knock-out: no hit")
+    well(opened, "B03").click()
+    assert opened.page.locator("#panel .screened").count() == 0
+    assert opened.said == []
+
+
 def test_the_methods_can_be_copied(opened: Opened) -> None:
     opened.page.locator("#copy-methods").click()
     assert opened.page.evaluate("window.getSelection().toString()").startswith("Images of RAB7 (lysosome)")

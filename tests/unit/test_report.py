@@ -95,7 +95,7 @@ class TestDemo:
 
     def test_model_versions_time_and_settings(self, demo: tuple[Layout, str]) -> None:
         said = Reader(demo[1]).text
-        for words in ("ab" * 32, "name rings-1", "metrics F1 0.914", "numpy 2.3.0", "min_area_um2: 0.13"):
+        for words in ("ab" * 32, "name rings-1", "F1 0.914", "numpy 2.3.0", "min_area_um2: 0.13"):
             assert words in said
         assert "segment 13 6 min 30 s" in said
 

@@ -8,6 +8,8 @@ const WELLS = DATA.wells;
 const N_WELLS = WELLS.well.length;
 const keyOf = (index) => `${DATA.plates[WELLS.plate[index]].name}:${WELLS.well[index]}`;
 const INDEX = new Map(WELLS.well.map((_, index) => [keyOf(index), index]));
+// The row of the hit list of each well that entered it.
+const HIT_OF = new Map(DATA.hits.flatMap((hit) => hit.wells.map((index) => [index, hit])));
 const valueOf = (measure, index) => DATA.values[measure][index];
 const measureAt = (key) => DATA.measures.findIndex((measure) => measure.key === key);
 const numberOf = (key, index) => {

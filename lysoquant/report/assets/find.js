@@ -2,7 +2,11 @@ const startFind = () => {
   const [find, condition] = [byId("find"), byId("condition")];
   const names = DATA.conditions;
   const nameOf = (index) => WELLS.condition[index] || "no condition";
-  condition.append(option("", "all"), ...names.map((name) => option(name, name)));
+  // Chosen by place, since a condition may have any name.
+  const hits = DATA.hits.filter((hit) => hit.direction).flatMap((hit) => hit.wells);
+  const groups = [["all", null], ...(hits.length ? [[`hits (${plural(hits.length, "well")})`, hits]] : []),
+    ...names.map((name) => [name, WELLS.well.map((_, index) => index).filter((index) => nameOf(index) === name)])];
+  condition.append(...groups.map(([text], place) => option(place || "", text)));
   byId("found").append(...names.slice(0, 500).map((name) => option(name, name)));
   const matches = (text) => {
     const asked = text.trim().toLowerCase();
@@ -31,7 +35,7 @@ const startFind = () => {
   });
   condition.addEventListener("change", () => {
     find.value = "";
-    highlight(condition.value ? WELLS.well.map((_, index) => index).filter((index) => nameOf(index) === condition.value) : null);
+    highlight(groups[Number(condition.value)][1]);
   });
   byId("clear").addEventListener("click", () => { clear(); find.focus(); });
   document.addEventListener("keydown", (event) => {

@@ -19,7 +19,7 @@ const follow = (element) => {
 const startLinks = () => {
   document.addEventListener("click", (event) => {
     const element = event.target.closest("[data-key], [data-wells]");
-    if (element && !element.closest(".explorer")) follow(element);
+    if (element && (!element.closest(".explorer") || element.closest(".screened"))) follow(element);
   });
   all("svg.chart").forEach((chart) => {
     const dots = all("[data-key], [data-wells]", chart).sort((a, b) => Number(a.getAttribute("cx")) - Number(b.getAttribute("cx")));

@@ -12,6 +12,8 @@ const describe = (index) => {
   lines.push(`${plural(count("n_endolysosomes"), "endolysosome")}, ${count("n_loaded").toLocaleString("en")} loaded`);
   const failed = count("n_fields_failed");
   lines.push(`${plural(count("n_cells"), "cell")} in ${plural(count("n_fields"), "field")}${failed ? `, ${failed} failed` : ""}`);
+  const hit = HIT_OF.get(index);
+  if (hit && hit.direction) lines.push(hit.said);
   if (WELLS.flags[index]) lines.push(`${WELLS.status[index]}: ${WELLS.flags[index]}`);
   if (WELLS.reason[index]) lines.push(WELLS.reason[index]);
   return lines;
@@ -31,13 +33,13 @@ const paint = () => {
   maps.elements.forEach((element, index) => {
     if (!element) return;
     const value = valueOf(maps.measure, index);
-    const [square, mark] = [element.querySelector("rect"), element.querySelector("text")];
+    const [square, mark] = [element.querySelector("rect"), element.querySelector("text:not(.sign)")];
     const failed = WELLS.status[index] === "failed";
     const colour = isNumber(value) ? colourOn(scale, value) : null;
     square.setAttribute("fill", colour ? hexOf(colour) : failed ? "url(#hatch-failed)" : "url(#hatch-undefined)");
     element.setAttribute("class", `well ${colour ? "value" : failed ? "failed" : "undefined"} ${WELLS.status[index]}`);
     mark.textContent = DATA.plates[WELLS.plate[index]].columns > 12 ? "" : colour ? shortly(value, measure.kind) : failed ? "" : UNDEFINED;
-    mark.setAttribute("fill", colour ? inkOn(colour) : "currentColor");
+    all("text", element).forEach((text) => text.setAttribute("fill", colour ? inkOn(colour) : "currentColor"));
     element.setAttribute("aria-label", describe(index).join(", "));
   });
   byId("legend").replaceChildren(...legendOf(scale, measure));
@@ -94,7 +96,7 @@ const makeMap = (section, plate) => {
   elements.forEach((element) => {
     const index = INDEX.get(`${name}:${element.dataset.well}`);
     all("title", element).forEach((title) => title.remove());
-    const [square, text] = [element.querySelector("rect"), element.querySelector("text")];
+    const [square, text] = [element.querySelector("rect"), element.querySelector("text:not(.sign)")];
     const middle = Number(square.getAttribute("width")) / 2;
     if (!text) {
       const [x, y] = ["x", "y"].map((axis) => Number(square.getAttribute(axis)));

@@ -30,6 +30,18 @@ const headOf = (index) => {
     close);
 };
 
+// What the screen says of a well: its condition's row of the hit list, or why it has none.
+const verdictOf = (index) => {
+  const hit = HIT_OF.get(index);
+  if (hit) {
+    const others = hit.wells.filter((other) => other !== index);
+    const links = others.slice(0, 8).map((other) => make("button", { type: "button", class: "link", dataset: { key: keyOf(other) } }, DATA.plates.length > 1 ? keyOf(other) : WELLS.well[other]));
+    return make("p", { class: "screened" }, hit.direction ? tag("hit", "hit") : null, " ", hit.said, make("small", {}, hit.reason),
+      others.length ? make("small", {}, "With it: ", ...links.flatMap((link) => [link, " "]), others.length > links.length ? `and ${others.length - links.length} more` : "") : null);
+  }
+  return WELLS.excluded[index] ? make("p", { class: "screened" }, `Not searched for hits: ${WELLS.excluded[index]}`) : null;
+};
+
 const numbersTable = (index, keys) => {
   const list = make("dl", { class: "facts" });
   keys.forEach((at) => {
@@ -191,7 +203,7 @@ const openWell = (index, { from } = {}) => {
   mark();
   rove(maps.lists[WELLS.plate[index]], maps.elements[index]);
   const fields = fieldsOf(index, picturesOfWell(index));
-  panel.replaceChildren(headOf(index), fields.element, numbersOfWell(index), cellsOf(index, fields));
+  panel.replaceChildren(...[headOf(index), verdictOf(index), fields.element, numbersOfWell(index), cellsOf(index, fields)].filter(Boolean));
   panel.classList.add("opened");
   panel.setAttribute("aria-labelledby", "panel-title");
   panel.scrollTop = 0;
