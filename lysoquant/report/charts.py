@@ -109,13 +109,15 @@ def _wells_of_plate(frame: Frame, place: int, wells: pd.DataFrame, median: float
     return [*dots, line("median out" if is_out else "median", *ends)]
 
 
-def hit_chart(hits: pd.DataFrame) -> Chart | None:
+def hit_chart(hits: pd.DataFrame, *, rule: tuple[float, float] | None = None) -> Chart | None:
     """Effects and p values of the tested conditions, or their scores by rank where there are no p values.
 
     Parameters
     ----------
     hits : pandas.DataFrame
         The hit list.
+    rule : (float, float) or None
+        Largest adjusted p and least effect of a hit, drawn as lines where both are axes.
 
     Returns
     -------
@@ -127,7 +129,8 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
     if volcano:
         least = min((float(row["p_adjusted"]) for row in volcano if float(row["p_adjusted"]) > 0), default=1e-300)
         points = [(float(row["effect"]), -math.log10(max(float(row["p_adjusted"]), least)), row) for row in volcano]
-        y = (0.0, padded([0.0, *(point[1] for point in points)])[1])
+        limit = [-math.log10(rule[0])] if rule else []
+        y = (0.0, padded([0.0, *limit, *(point[1] for point in points)])[1])
         titles = ("difference of occupancy to the reference", "−log₁₀ of the adjusted p")
         name, left = "Effect and adjusted p", len(rows) - len(points)
     else:
@@ -142,6 +145,7 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
     parts = [frame_svg(frame, x_title=titles[0], y_title=titles[1])]
     if frame.x[0] < 0 < frame.x[1]:
         parts.append(line("zero", (frame.at_x(0), frame.top), (frame.at_x(0), frame.top + frame.height)))
+    parts += _rule_lines(frame, rule) if rule and volcano else []
     # Hits come last, so that they lie on top.
     for px, py, row in sorted(points, key=lambda point: is_hit(point[2])):
         kind, radius = (f"hit {_direction(row)}".strip(), 4.4) if is_hit(row) else ("tested", 3.2)
@@ -149,8 +153,20 @@ def hit_chart(hits: pd.DataFrame) -> Chart | None:
         parts.append(_dot(frame, (px, py), kind, radius, hit_words(row), **links))
     named = sorted((point for point in points if is_hit(point[2])), key=lambda point: _rank(point[2]))[:_LABELLED]
     parts += _labels(frame, [(px, py, hit_name(row)[:28]) for px, py, row in named])
-    note = f"Without these numbers, so not drawn: {count(left, 'row')} of the list." if left else ""
+    note = f"Not drawn: {count(left, 'row')} of the list without these numbers, such as controls." if left else ""
     return Chart(name, _svg(parts, (700, 380), "hits", f"{name} of {len(points)} tested conditions"), note)
+
+
+def _rule_lines(frame: Frame, rule: tuple[float, float]) -> list[str]:
+    """Lines that a hit lies above and outside of."""
+    largest_p, least = rule
+    y, right = frame.at_y(-math.log10(largest_p)), frame.left + frame.width
+    parts = [line("rule", (frame.left, y), (right, y)), words("", (right - 4, y - 4), f"p {largest_p:g}", anchor="end")]
+    for effect in (-least, least):
+        if least > 0 and frame.x[0] < effect < frame.x[1]:
+            x = frame.at_x(effect)
+            parts.append(line("rule", (x, frame.top), (x, frame.top + frame.height)))
+    return parts
 
 
 def _labels(frame: Frame, points: Sequence[tuple[float, float, str]]) -> list[str]:

@@ -170,7 +170,8 @@ def _page(
         "strips": content.strips(tables),
         "many": content.MANY_CONDITIONS,
         "axis": strip.axis_svg(),
-        "hit_chart": charts.hit_chart(tables.hits) if len(tables.hits) else None,
+        "hit_chart": charts.hit_chart(tables.hits, rule=_rule(settings)) if len(tables.hits) else None,
+        "hit_rule": _rule(settings),
         "hit_line": screen.hit_line(tables.hits),
         "hits": tabular.hit_table(tables.hits),
         "control_title": "Plates compared" if len(plates) > 1 else "Plate quality",
@@ -215,6 +216,14 @@ def _group_view(group: PictureGroup) -> dict[str, Any]:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _rule(settings: ReportSettings) -> tuple[float, float] | None:
+    """Largest adjusted p and least effect of a hit, where the configuration says both."""
+    path = ("aggregate", "screen")
+    largest_p, least = (setting(settings.config, *path, name) for name in ("max_p_adjusted", "min_effect"))
+    known = isinstance(largest_p, int | float) and isinstance(least, int | float)
+    return (float(largest_p), float(least)) if known else None
 
 
 def _signs(tables: content.Tables) -> list[tuple[str, str]]:

@@ -61,10 +61,19 @@ def hit_line(hits: pd.DataFrame) -> str:
         return "No condition could be tested; the list says why."
     among = count(len(tested(hits)), "tested condition")
     if not len(found):
-        return f"None of {among} is a hit."
+        return f"None of {among} is a hit{_nearest(hits)}."
     directions = found["direction"] if "direction" in found else pd.Series(dtype=str)
     said = [f"{n:,} {word}" for word in ("up", "down") if (n := int((directions == word).sum()))]
     return f"{count(len(found), 'hit')} among {among}" + (f": {', '.join(said)}." if said else ".")
+
+
+def _nearest(hits: pd.DataFrame) -> str:
+    """The condition with the smallest adjusted p, where one has any."""
+    known = hits[pd.to_numeric(hits["p_adjusted"], errors="coerce").notna()] if "p_adjusted" in hits else hits.head(0)
+    if not len(known):
+        return ""
+    row = known.sort_values("p_adjusted", kind="stable").iloc[0].to_dict()
+    return f"; the smallest adjusted p is {number(float(row['p_adjusted']))}, of {hit_name(row)}"
 
 
 def plate_line(plates: pd.DataFrame) -> str:

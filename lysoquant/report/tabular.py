@@ -197,7 +197,8 @@ def _cell(value: Any, column: Column) -> Cell:
     if not column.numeric:
         text = flag_words(str(value)) if column.key == "flags" else str(value)
         return Cell(text, str(value))
-    if float(value).is_integer() and (column.key.startswith("n_") or isinstance(value, int)):
+    counted = column.key.startswith("n_") or column.key == "rank" or isinstance(value, int)
+    if counted and float(value).is_integer():
         return Cell(f"{int(value):,}", str(int(value)))
     text = fraction(float(value)) if column.key.startswith("occupancy") else number(float(value))
     return Cell(text, repr(float(value)))

@@ -250,9 +250,18 @@ class TestHits:
             HOSTILE: "hit down",
         }
         assert dots[0].attrib["data-wells"] == "p:A01 p:A02"
-        assert chart.note == "Without these numbers, so not drawn: 1 row of the list."
+        assert chart.note == "Not drawn: 1 row of the list without these numbers, such as controls."
         # A p of zero lies at the smallest p that is not.
         assert len({dot.attrib["cy"] for dot in dots}) == 1
+
+    def test_what_makes_a_hit_is_drawn(self) -> None:
+        chart = charts.hit_chart(hits(), rule=(0.05, 0.1))
+        assert chart is not None
+        assert len(re.findall('class="rule"', chart.svg)) == 3
+        assert "p 0.05" in chart.svg
+        weak = charts.hit_chart(hits().assign(p_adjusted=0.9), rule=(0.05, 0.0))
+        assert weak is not None
+        assert len(re.findall('class="rule"', weak.svg)) == 1, "the limit is within the axes though no dot is near"
 
     def test_names_do_not_lie_on_each_other(self) -> None:
         close = pd.DataFrame(
@@ -283,12 +292,17 @@ class TestHits:
         ("table", "line"),
         [
             (hits(), "2 hits among 3 tested conditions: 1 up, 1 down."),
-            (hits().assign(is_hit="False"), "None of 3 tested conditions is a hit."),
+            (hits().drop(columns="p_adjusted").assign(is_hit="False"), "None of 3 tested conditions is a hit."),
             (hits().assign(rank="", is_hit="False"), "No condition could be tested; the list says why."),
             (pd.DataFrame(), ""),
         ],
     )
     def test_in_words(self, table: pd.DataFrame, line: str) -> None:
+        assert screen.hit_line(table) == line
+
+    def test_without_a_hit_the_nearest_is_named(self) -> None:
+        table = hits().assign(is_hit=False, p_adjusted=[0.3, math.nan, 0.105])
+        line = "None of 3 tested conditions is a hit; the smallest adjusted p is 0.105, of c."
         assert screen.hit_line(table) == line
 
     def test_a_row_is_named_by_condition_dose_and_else_by_its_wells(self) -> None:
