@@ -17,11 +17,18 @@ MAX_ROWS: Final = 2000
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column; `key` is its name in the table on disk."""
+    """Heading of a column; `key` is its name in the table on disk; a minor one is not printed."""
 
     key: str
     title: str
     numeric: bool
+    minor: bool = False
+
+    @property
+    def style(self) -> str:
+        """Its classes on the page."""
+        kind = "num" if self.numeric else "wrap" if self.key in ("reason", "wells", "note") else ""
+        return f"{kind} minor".strip() if self.minor else kind
 
 
 @dataclass(frozen=True)
@@ -66,15 +73,13 @@ _WELL_COLUMNS: Final = (
 )
 
 _HIT_COLUMNS: Final = (
-    *("rank", "condition", "dose", "is_hit", "direction", "effect", "effect_ci_low", "effect_ci_high", "score", "ssmd"),
-    *("p_value", "p_adjusted", "n_plates", "n_wells", "n_cells", "n_endolysosomes", "occupancy_pooled", "flags"),
-    *("reason", "wells"),
+    *("rank", "condition", "dose", "is_hit", "direction", "effect", "effect_ci_low", "effect_ci_high", "p_adjusted"),
+    *("n_plates", "n_wells", "n_cells", "n_endolysosomes", "occupancy_pooled", "flags", "reason"),
 )
 
 _STATISTICS_COLUMNS: Final = (
     *("plate", "condition", "reference", "factor", "level", "test", "n_condition", "n_reference", "difference"),
-    *("ci_low", "ci_high", "p_value", "p_adjusted", "flags", "adjustment", "n_family", "statistic", "df"),
-    "df_denominator",
+    *("ci_low", "ci_high", "p_value", "p_adjusted", "adjustment", "flags", "note"),
 )
 
 _TITLES: Final = {
@@ -134,8 +139,7 @@ def well_table(wells: pd.DataFrame) -> Table:
 
 def hit_table(hits: pd.DataFrame) -> Table:
     """The hit list, by rank, with what decided first."""
-    ordered = _first(hits, _HIT_COLUMNS)
-    return plain_table(ordered.sort_values("rank", kind="stable") if "rank" in hits else ordered)
+    return _led_by(hits.sort_values("rank", kind="stable") if "rank" in hits else hits, _HIT_COLUMNS)
 
 
 def plate_table(plates: pd.DataFrame) -> Table:
@@ -145,7 +149,13 @@ def plate_table(plates: pd.DataFrame) -> Table:
 
 def statistics_table(statistics: pd.DataFrame) -> Table:
     """The tests between conditions, with what decides first."""
-    return plain_table(_first(statistics, _STATISTICS_COLUMNS))
+    return _led_by(statistics, _STATISTICS_COLUMNS)
+
+
+def _led_by(frame: pd.DataFrame, columns: Sequence[str]) -> Table:
+    """A table with these columns first, the others being minor."""
+    ordered = _first(frame, columns)
+    return _table(ordered, [_column(ordered, str(key), minor=key not in columns) for key in ordered.columns])
 
 
 def _first(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -156,7 +166,11 @@ def _first(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 def plain_table(frame: pd.DataFrame) -> Table:
     """Any table with all its columns."""
-    return _table(frame, [Column(str(key), heading(str(key)), _is_numeric(frame[key])) for key in frame.columns])
+    return _table(frame, [_column(frame, str(key)) for key in frame.columns])
+
+
+def _column(frame: pd.DataFrame, key: str, *, minor: bool = False) -> Column:
+    return Column(key, heading(key), _is_numeric(frame[key]), minor)
 
 
 def heading(key: str) -> str:

@@ -319,6 +319,8 @@ def test_print_shows_the_static_maps_and_all_sections(opened: Opened) -> None:
     assert opened.page.locator(".maps figure:visible").count() == 3
     assert opened.page.locator("#panel:visible, .bar:visible, nav:visible").count() == 0
     assert opened.page.locator("main > section:visible").count() == 9
+    assert opened.page.locator("#table-hits .minor").count() > 0
+    assert opened.page.locator("#table-hits .minor:visible").count() == 0, "what would make a table too wide for paper"
     opened.page.emulate_media(media="screen")
     opened.page.select_option("#measure", label="Cells")
     opened.page.emulate_media(media="print")

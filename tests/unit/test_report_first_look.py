@@ -13,7 +13,7 @@ from lysoquant.report import measures, screen
 from lysoquant.report.content import Tables
 from lysoquant.report.glance import glance
 from lysoquant.report.model_card import model_card
-from lysoquant.report.tabular import heading, plain_table, plate_table
+from lysoquant.report.tabular import heading, plain_table, plate_table, statistics_table
 
 HITS = pd.DataFrame(
     {"condition": ["a", "b", "c"], "is_hit": ["True", "True", "False"], "direction": ["up", "down", "up"]}
@@ -95,6 +95,15 @@ class TestTables:
         plates = pd.DataFrame({"plate": ["p", "q"], "n_wells": 8, "flags": ["", "low_ssmd"], "reason": ["", "ssmd 1"]})
         assert [column.key for column in plate_table(plates).columns] == ["plate", "flags", "n_wells"]
         assert screen.plate_reasons(plates) == [("q", "ssmd 1")]
+
+    def test_what_decides_comes_first_and_the_rest_is_not_printed(self) -> None:
+        table = statistics_table(
+            pd.DataFrame([{"df": 3.5, "condition": "a", "p_adjusted": 0.1, "note": "n", "plate": "p"}])
+        )
+        assert [(column.key, column.style) for column in table.columns] == [
+            *[("condition", ""), ("p_adjusted", "num"), ("note", "wrap")],
+            ("df", "num minor"),
+        ]
 
     def test_a_fraction_below_zero_has_a_minus(self) -> None:
         table = plain_table(pd.DataFrame({"occupancy_ci_low": [-0.134]}))
