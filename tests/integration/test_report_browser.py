@@ -299,6 +299,7 @@ def test_hits_and_controls_are_seen_on_the_plate_and_told_in_the_panel(opened: O
     well(opened, "D03").click()
     told = opened.page.locator("#panel .screened")
     assert told.inner_text().startswith("hit wild type: hit, effect 0.")
+    assert opened.page.locator("#panel .cell-strip .tick").all_text_contents() == ["0", "0.25", "0.5", "0.75", "1"]
     told.locator("button.link", has_text="D04").click()
     assert opened.page.locator("#panel h3").inner_text().startswith("D04")
     well(opened, "E03").click()

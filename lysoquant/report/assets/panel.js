@@ -192,8 +192,9 @@ const cellStrip = (index) => {
   const shown = DATA.measures[maps.measure].key.replace(/^cells:/, "");
   const measure = DATA.cells.find((each) => each.key === shown) || DATA.cells.find((each) => each.key === "occupancy");
   if (!measure) return null;
-  const svg = dotsOf([index], measure, rangeOf(measure, [index]), { names: false });
-  return make("figure", { class: "cell-strip" }, make("figcaption", {}, `Cells: ${measure.title}`), svg);
+  const range = rangeOf(measure, [index]);
+  return make("figure", { class: "cell-strip" }, make("figcaption", {}, `Cells: ${measure.title}; the ring is their mean`),
+    dotsOf([index], measure, range, { names: false }), axisOf(measure, range));
 };
 
 const openWell = (index, { from } = {}) => {
