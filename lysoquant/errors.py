@@ -23,6 +23,10 @@ class PlateError(InputError):
     """A raw plate can't be read or described as a whole."""
 
 
+class PlaneChoiceError(PlateError):
+    """A raw plate was read, but not all its channels have the Z plane or the time point that is asked for."""
+
+
 class ModelError(InputError):
     """A model file is damaged, or does not fit the channels or the network."""
 

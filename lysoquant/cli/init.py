@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lysoquant.errors import ConfigError
+from lysoquant.errors import InputError
 from lysoquant.vocabulary import RAW_FORMATS, RawFormat
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def init(
             timepoint=timepoint,
             on_described=described.append,
         )
-    except ConfigError:
+    except InputError:
         # What was found helps to put right what is wrong.
         for raw in described:
             click.echo(_printable(_plate_lines(raw, raw_plate, roles={}) + _note_lines(raw.notes)))
@@ -165,7 +165,7 @@ def _plate_lines(raw: RawPlate, path: Path, *, roles: Mapping[str, str], name: s
 
     channels = [f"{label} ({roles.get(label, 'not used')})" if roles else label for label in raw.channels]
     files = sorted({file for well in raw.wells for file in raw.files(well)})
-    first = f", such as {files[0].relative_to(path) if files[0].is_relative_to(path) else files[0]}" if files else ""
+    first = f", such as {_relative(files[0], path)}" if files else ""
     size = f"{raw.pixel_size_um:g} um" if raw.pixel_size_um is not None else "not in the plate's metadata"
     return [
         f"plate       {raw.name if name is None else name} ({raw.format}, {raw.n_rows} x {raw.n_columns} wells)",
@@ -179,6 +179,13 @@ def _plate_lines(raw: RawPlate, path: Path, *, roles: Mapping[str, str], name: s
         f"time points {numbers_text(raw.timepoints)}",
         *([] if roles else [f"pixel size  {size}"]),
     ]
+
+
+def _relative(file: Path, path: Path) -> Path | str:
+    """A file as seen from the raw plate, which may be that file."""
+    if file == path:
+        return file.name
+    return file.relative_to(path) if file.is_relative_to(path) else file
 
 
 def _note_lines(notes: Sequence[str]) -> list[str]:

@@ -137,10 +137,18 @@ def initialise(
     _check_places(raw, project)
     names = [name.strip() for name in channel_names.split(";")] if channel_names is not None else None
     try:
-        plate = describe(raw, format=format, pattern=pattern, channel_names=names, z=z, timepoint=timepoint)
+        plate = describe(
+            raw,
+            format=format,
+            pattern=pattern,
+            channel_names=names,
+            z=z,
+            timepoint=timepoint,
+            on_undecided=lambda undecided: on_described(_in_flags(undecided)),
+        )
     except PlateError as error:
         raise PlateError(in_flags(str(error))) from error
-    plate = replace(plate, notes=[in_flags(note) for note in plate.notes])
+    plate = _in_flags(plate)
     on_described(plate)
     _check_reader_flags(plate.format, pattern=pattern, channel_names=channel_names)
     name, name_notes = _plate_name(plate.name, plate_name)
@@ -177,6 +185,10 @@ def initialise(
         notes=tuple(notes),
         written=written,
     )
+
+
+def _in_flags(plate: RawPlate) -> RawPlate:
+    return replace(plate, notes=[in_flags(note) for note in plate.notes])
 
 
 def settle_roles(

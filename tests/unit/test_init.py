@@ -404,6 +404,37 @@ def test_the_plate_is_described_also_where_its_channels_do_not_fit(
 
 
 @pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ((), "channel 'channel_1' has Z planes 1, 2 and no projection of the instrument; set --z to"),
+        (("--z", "3"), "Z plane 3: the plate has Z planes 1, 2; set --z"),
+        (("--z", "max", "--timepoint", "2"), "time point 2: the plate has 1; set --timepoint to 1"),
+    ],
+)
+def test_the_plate_is_described_also_where_it_lacks_the_planes_asked_for(
+    tmp_path: Path, asked: tuple[str, ...], message: str
+) -> None:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for z in (1, 2):
+        tifffile.imwrite(raw / f"B02_z{z}.tif", np.zeros((6, 8), np.uint16))
+    flags = ["--pattern", r"(?P<well>B02)_z(?P<z>\d)", "--output", str(tmp_path / "p"), *asked]
+    result = CliRunner().invoke(init, [str(raw), *flags])
+    assert message in str(result.exception)
+    for line in ("pixels      in 2 files, such as B02_z1.tif", "wells       1 with images, 1 field (1 a well)"):
+        assert line in result.output
+    assert "z           Z planes 1, 2\ntime points 1\n" in result.output
+    assert "projection" not in result.output
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_plate_that_is_one_file_is_called_by_its_name(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "B02.tif", np.zeros((6, 8), np.uint16))
+    result = CliRunner().invoke(init, [str(tmp_path / "B02.tif"), "--output", str(tmp_path / "p")])
+    assert "pixels      in 1 file, such as B02.tif\n" in result.output
+
+
+@pytest.mark.parametrize(
     ("arguments", "z", "timepoint"),
     [
         ([], "projection", 1),

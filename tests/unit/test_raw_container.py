@@ -130,7 +130,7 @@ def test_a_truncated_lif_is_one_line(tmp_path: Path, size: int) -> None:
 def test_real_lif_files_are_refused_with_their_reason(real_data: Path) -> None:
     with pytest.raises(PlateError, match="has the axes λ"):
         describe(real_data / "lif" / "LeicaLASX_wavelength-sweep_example.lif")
-    with pytest.raises(PlateError, match="'xzt' is no image with Y and X"):
+    with pytest.raises(PlateError, match=r"3 images passed over \('xzt', 'xzy', 'xz'\): each is no image with Y and X"):
         describe(real_data / "lif" / "testdata_2channel_xz.lif")
 
 

@@ -370,10 +370,46 @@ def test_real_lzw_and_imagexpress_files(real_data: Path) -> None:
     assert read_plane(Plane(operetta)).shape == (1080, 1080)
 
 
-def test_a_real_file_with_a_broken_second_plane_gives_only_its_first(real_data: Path) -> None:
+def test_a_real_imagej_file_with_a_broken_second_page_gives_both_planes(real_data: Path) -> None:
     path = real_data / "rings_guv" / "290818-p1_t1_c1.tif"
     assert inspect_image(path).lengths == (2,)
-    first = np.fromfile(path, np.uint8, count=1024 * 1024, offset=3450).reshape(1024, 1024)
-    np.testing.assert_array_equal(read_plane(Plane(path, (0,))), first)
-    assert "missing" in fault(path, (1,))
+    for number in range(2):
+        plane = np.fromfile(path, np.uint8, count=1024 * 1024, offset=3450 + number * 1024 * 1024).reshape(1024, 1024)
+        np.testing.assert_array_equal(read_plane(Plane(path, (number,))), plane)
     assert file_pixel_size_um(path) == pytest.approx(0.2405, abs=1e-4)
+
+
+def broken_imagej(path: Path, *, dtype: str, byteorder: str) -> np.ndarray:
+    """An ImageJ stack whose later pages say nothing: their entries are all of an unknown tag."""
+    pixels = np.stack([RAMP + 7 * number for number in range(3)]).astype(dtype)
+    tifffile.imwrite(path, pixels, imagej=True, byteorder=byteorder, metadata={"axes": "CYX", "mode": "composite"})
+    with tifffile.TiffFile(path) as tif:
+        offsets = [page.offset for page in tif.pages][1:]
+    content = bytearray(path.read_bytes())
+    for offset in offsets:
+        for entry in range(int.from_bytes(content[offset : offset + 2], "little" if byteorder == "<" else "big")):
+            start = offset + 2 + 12 * entry
+            content[start : start + 2] = b"\xff\xfe"
+    path.write_bytes(bytes(content))
+    return pixels
+
+
+@pytest.mark.parametrize(("dtype", "byteorder"), [("uint8", "<"), ("uint16", ">"), ("uint16", "<")])
+def test_an_imagej_stack_is_read_as_imagej_does_where_later_pages_are_broken(
+    tmp_path: Path, dtype: str, byteorder: str
+) -> None:
+    path = tmp_path / "a.tif"
+    pixels = broken_imagej(path, dtype=dtype, byteorder=byteorder)
+    for number in range(3):
+        read = read_plane(Plane(path, (number,)))
+        assert (read.dtype, read.dtype.isnative) == (np.dtype(dtype), True)
+        np.testing.assert_array_equal(read, pixels[number])
+
+
+def test_a_cut_imagej_stack_is_not_read_beyond_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    broken_imagej(path, dtype="uint16", byteorder="<")
+    with tifffile.TiffFile(path) as tif:
+        start = tif.pages.first.dataoffsets[0]
+    path.write_bytes(path.read_bytes()[: start + 2 * RAMP.nbytes])
+    assert "has no plane (2,)" in fault(path, (2,))

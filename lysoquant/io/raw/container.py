@@ -248,11 +248,7 @@ def describe_files(
     paths = files_with(source, suffix)
     held = [(path, image) for path in paths for image in _inspected(path, inspect, notes)]
     usable = [(path, image) for path, image in held if not image.problem]
-    notes += [
-        f"{printable(path.name)}: image {printable(image.name)!r} {image.problem}; it is passed over"
-        for path, image in held
-        if image.problem
-    ]
+    notes += _unusable(held)
     if not usable:
         raise PlateError(f"{source.path}: no usable image ({'; '.join(notes) or 'it holds none'}); give another file")
     placed = _placed(source, usable, options.pattern, notes)
@@ -272,6 +268,19 @@ def describe_files(
         notes=tuple(notes),
         stacks_vary=True,
     )
+
+
+def _unusable(held: Sequence[tuple[Path, Image]]) -> list[str]:
+    """One line for the images of a file that have the same problem."""
+    names: dict[tuple[Path, str], list[str]] = defaultdict(list)
+    for path, image in held:
+        if image.problem:
+            names[path, image.problem].append(repr(printable(image.name)))
+    return [
+        f"{printable(path.name)}: {count_of(len(images), 'image')} passed over ({some(images)}):"
+        f" {'it' if len(images) == 1 else 'each'} {problem}"
+        for (path, problem), images in names.items()
+    ]
 
 
 def common_size_um(images: Sequence[Image]) -> float | None:

@@ -109,7 +109,7 @@ class TiffImage:
             else:
                 image = _structure(plane.path, self._tif, self.xml)
                 _check_index(plane, image)
-                pixels = _plane_pixels(plane, self._tif.series[0], image)
+                pixels = _plane_pixels(plane, self._tif, image)
             return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
     def pixel_size_um(self) -> float | None:
@@ -274,11 +274,14 @@ def _check_index(plane: Plane, image: ImageFile) -> None:
         )
 
 
-def _plane_pixels(plane: Plane, series: Any, image: ImageFile) -> NDArray[Any]:
-    index = plane.index or ()
+def _plane_pixels(plane: Plane, tif: Any, image: ImageFile) -> NDArray[Any]:
+    series, index = tif.series[0], plane.index or ()
     n_planes = math.prod(image.lengths)
     if len(series) == n_planes and "S" not in series.axes:
-        page = series[int(np.ravel_multi_index(index, image.lengths)) if index else 0]
+        number = int(np.ravel_multi_index(index, image.lengths)) if index else 0
+        page = series[number]
+        if not _says_where(page) and _is_imagej_stack(tif, n_planes):
+            return _contiguous(tif, number)
         _check_extent(plane.path, page)
         pixels: NDArray[Any] = page.asarray()
         return pixels.reshape(image.shape)
@@ -305,9 +308,32 @@ def _page_pixels(path: Path, tif: Any, number: int) -> NDArray[Any]:
     return pixels.reshape(page.shape[page.axes.index("Y")], page.shape[page.axes.index("X")])
 
 
+def _is_imagej_stack(tif: Any, n_planes: int) -> bool:
+    """Whether ImageJ's own rule finds the planes: one behind the other from the first on, whatever later pages say.
+
+    Programs write ImageJ stacks with later pages that say nothing, and ImageJ opens them.
+    """
+    first, held = tif.pages.first, tif.imagej_metadata or {}
+    if held.get("images") != n_planes or first.samplesperpixel != 1 or not first.is_contiguous:
+        return False
+    end: int = first.dataoffsets[0] + n_planes * first.nbytes
+    return first.compression == tifffile.COMPRESSION.NONE and end <= tif.filehandle.size
+
+
+def _contiguous(tif: Any, number: int) -> NDArray[Any]:
+    first = tif.pages.first
+    tif.filehandle.seek(first.dataoffsets[0] + number * first.nbytes)
+    pixels = np.frombuffer(tif.filehandle.read(first.nbytes), np.dtype(tif.byteorder + first.dtype.char))
+    return pixels.reshape(first.imagelength, first.imagewidth)
+
+
+def _says_where(page: Any) -> bool:
+    return page is not None and bool(page.dataoffsets) and 0 not in (*page.dataoffsets, *page.databytecounts)
+
+
 def _check_extent(path: Path, page: Any) -> None:
     """Data that a file lacks would be read as zeros: a black image that looks whole."""
-    if page is None or not page.dataoffsets or 0 in page.dataoffsets or 0 in page.databytecounts:
+    if not _says_where(page):
         raise FieldError(f"{shown(path)}: pixel data are missing in the file; copy it again")
     if int(page.compression) in _BILEVEL:
         raise FieldError(f"{shown(path)}: grey pixels in a code for black and white; it is damaged: copy it again")

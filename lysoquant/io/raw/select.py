@@ -6,10 +6,10 @@ One place for every reader, so that `convert.z` and `convert.timepoint` mean the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from lysoquant.errors import PlateError
+from lysoquant.errors import PlaneChoiceError
 from lysoquant.io.raw.description import (
     INSTRUMENT_PROJECTION,
     Acquisition,
@@ -53,11 +53,11 @@ def select(acquisition: Acquisition, *, z: ZChoice, timepoint: TimeChoice, seen:
 
     Raises
     ------
-    PlateError
+    PlaneChoiceError
         If the whole plate lacks what is asked for; the message lists the choices.
     """
     if (timepoint != "each" and timepoint < 1) or (isinstance(z, int) and z < 1):
-        raise PlateError(f"Z plane {z}, time point {timepoint}: both are counted from 1")
+        raise PlaneChoiceError(f"Z plane {z}, time point {timepoint}: both are counted from 1")
     notes = list(acquisition.notes)
     times = sorted({key[0] for keys in _keys(acquisition) for key in keys})
     chosen_times = _times(times, timepoint, notes)
@@ -86,6 +86,13 @@ def select(acquisition: Acquisition, *, z: ZChoice, timepoint: TimeChoice, seen:
     )
 
 
+def undecided(acquisition: Acquisition, *, seen: str) -> RawPlate:
+    """The plate with all planes of its first time point in each field, to be looked at and not to be converted."""
+    first = min((time for keys in _keys(acquisition) for time, _ in keys), default=1)
+    plate = select(acquisition, z="max", timepoint=first, seen=seen)
+    return replace(plate, notes=tuple(acquisition.notes))
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What is read everywhere: for each field of a position, the planes by channel."""
@@ -108,7 +115,7 @@ def _times(times: Sequence[int], timepoint: TimeChoice, notes: list[str]) -> Seq
             notes.append(f"{len(times)} time points: each is a field of its own (`convert.timepoint`)")
         return times
     if timepoint not in times:
-        raise PlateError(
+        raise PlaneChoiceError(
             f"time point {timepoint}: the plate has {numbers_text(times) or 'none'}; set `convert.timepoint` to"
             f" {'one of these' if len(times) > 1 else numbers_text(times)}{' or to each' if len(times) > 1 else ''}"
         )
@@ -132,7 +139,7 @@ def _planes(held: Mapping[str, Sequence[int]], z: ZChoice) -> list[tuple[str, _P
     if z != "each":
         numbers = sorted({number for numbers in held.values() for number in numbers} - {INSTRUMENT_PROJECTION})
         if isinstance(z, int) and z != 1 and z not in numbers:
-            raise PlateError(f"Z plane {z}: the plate has {_choices(held)}; set `convert.z` to one of these")
+            raise PlaneChoiceError(f"Z plane {z}: the plate has {_choices(held)}; set `convert.z` to one of these")
         return [("", {label: _of_channel(label, own, z) for label, own in held.items()})]
     stacked = sorted({number for own in map(_stack, held.values()) if len(own) > 1 for number in own})
     if not stacked:
@@ -154,7 +161,7 @@ def _of_channel(label: str, own: Sequence[int], z: ZChoice) -> tuple[int, ...]:
     if z == "projection" and len(stack) == 1:
         return stack
     fault = "no projection of the instrument" if z == "projection" else f"no plane {z}"
-    raise PlateError(
+    raise PlaneChoiceError(
         f"channel {label!r} has {_choices({label: own})} and {fault}; set `convert.z` to one of"
         " the numbers, to max (maximum projection), sharpest (one plane a field) or each (every plane a field)"
     )
@@ -205,7 +212,7 @@ def _fields_at(acquisition: Acquisition, plan: _Plan, time: int, well: str, posi
         }
         try:
             planes = _planes(held, plan.z)
-        except PlateError:
+        except PlaneChoiceError:
             problem = (
                 f"well {well} field {position.name}: has {_choices(held)} and not what `convert.z` asks for ({plan.z});"
                 " set `convert.z` to max, sharpest or each"
