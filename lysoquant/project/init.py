@@ -160,6 +160,7 @@ def initialise(
         nucleus=nucleus,
         no_nucleus=no_nucleus,
     )
+    _check_sharpest(plate, channels)
     size, size_notes = _pixel_size(plate.pixel_size_um, pixel_size_um)
     rows, map_notes = _wells(plate, name, plate_map)
     config, version_notes = _config(channels, plate, z=z, timepoint=timepoint)
@@ -185,6 +186,18 @@ def initialise(
         notes=tuple(notes),
         written=written,
     )
+
+
+def _check_sharpest(plate: RawPlate, channels: Channels) -> None:
+    """The sharpest plane is chosen in the lysosome channel, so that must have several where others have."""
+    fields = [field for fields in plate.wells.values() for field in fields if field.reduction == "sharpest"]
+    most = {label: max((len(field.planes.get(label, ())) for field in fields), default=0) for label in plate.channels}
+    stacks = [label for label, number in most.items() if number > 1]
+    if stacks and most[channels.lysosome] <= 1:
+        raise ConfigError(
+            f"--z sharpest: the lysosome channel {shown(channels.lysosome)} has a single Z plane, which can't tell the "
+            f"sharpest of {_listed(stacks)}; give --z max, each or a plane number"
+        )
 
 
 def _in_flags(plate: RawPlate) -> RawPlate:

@@ -428,6 +428,24 @@ def test_the_plate_is_described_also_where_it_lacks_the_planes_asked_for(
     assert not (tmp_path / "p").exists()
 
 
+def test_the_sharpest_plane_needs_a_stack_of_the_lysosome_channel(
+    begin: Callable[..., Initialised], tmp_path: Path
+) -> None:
+    def stacks(**planes: int) -> RawPlate:
+        held = {
+            label: {z: Plane(path=Path(f"{z}.tif")) for z in range(1, planes.get(label[:4], 1) + 1)} for label in LABELS
+        }
+        wells = {"B02": [Field(name="s1", planes=held, reduction="sharpest"), Field(name="s2", planes={})]}
+        return raw_plate(wells=wells)
+
+    told = "--z sharpest: the lysosome channel 'LAMP1-GFP' has a single Z plane, .* of 'DAPI'; give --z max, each or"
+    with pytest.raises(ConfigError, match=told):
+        begin(stacks(DAPI=3), z="sharpest")
+    assert not (tmp_path / "project").exists()
+    assert begin(stacks(), z="sharpest").config.convert.z == "sharpest"
+    begin(stacks(DAPI=3, LAMP=3), z="sharpest", project=tmp_path / "other")
+
+
 def test_a_plate_that_is_one_file_is_called_by_its_name(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "B02.tif", np.zeros((6, 8), np.uint16))
     result = CliRunner().invoke(init, [str(tmp_path / "B02.tif"), "--output", str(tmp_path / "p")])

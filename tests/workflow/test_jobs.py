@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from tiny_project import (
@@ -97,6 +98,34 @@ def test_a_limit_of_field_quality_costs_no_pixel(copy: Path, planned: Callable[[
         copy, "bootstrap: 100", "bootstrap: 100, field_quality: {min_relative_focus: 0.5, max_saturated_fraction: 0.2}"
     )
     assert planned(copy) == {"aggregate", "report"}
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "{method: threshold, min_mean_cargo: 450}",
+        "{method: mixture}",
+        "{method: controls, control_condition: control, control_quantile: 0.6}",
+    ],
+)
+def test_the_expression_gate_redoes_no_cell_and_no_measurement(
+    copy: Path, planned: Callable[[Path], set[str]], gate: str
+) -> None:
+    edit_config(copy, "bootstrap: 100", f"bootstrap: 100, expression: {gate}")
+    assert planned(copy) == {"aggregate", "report"}
+
+
+def test_the_expression_gate_changes_the_tables_alone(copy: Path) -> None:
+    cells = copy / "results" / "tables" / "cells.parquet"
+    means = pd.read_parquet(cells).intensity_mean_cargo
+    assert pd.read_parquet(cells).is_expressing.all()
+    # A setting of the aggregate section must leave what was measured as it was, to the byte.
+    before, limit = well_records(copy), float(means.median())
+    edit_config(copy, "bootstrap: 100", f"bootstrap: 100, expression: {{method: threshold, min_mean_cargo: {limit}}}")
+    assert jobs_in(snakemake(copy)) == {"aggregate", "report"}
+    assert well_records(copy) == before
+    assert (pd.read_parquet(cells).is_expressing == (means >= limit)).all()
+    assert 0 < (means >= limit).sum() < len(means)
 
 
 def test_a_flat_field_redoes_what_it_corrects_and_converts_nothing(
