@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from lysoquant.convert.curvature import smooth_variances
 
 _SMOOTHING_PX: Final = 1.0
 """Camera noise is as strong in a blurred image as in a sharp one, so it is smoothed before the Laplacian."""
@@ -20,6 +21,11 @@ _PILED_UP_PX: Final = 8
 
 _BINNED_PX: Final = 4
 """Signal is looked for in means of so many pixels squared, which a single hot pixel does not fill."""
+
+_ROWS_APART: Final = 4
+_FEW_PX: Final = 2**19
+"""Sharpness and noise of an image of up to so many pixels are taken at every row, of larger ones at every second to
+fourth: neighbouring rows show the same things."""
 
 _BACKGROUND_PERCENTILE: Final = 10.0
 _SIGNAL_PERCENTILE: Final = 99.9
@@ -59,14 +65,10 @@ def focus_score(image: npt.NDArray[Any]) -> float:
     Pech-Pacheco et al. 2000, Diatom autofocusing in brightfield microscopy, doi:10.1109/ICPR.2000.903548 (variance of
     the Laplacian); Bray et al. 2012, doi:10.1177/1087057111420292 (why a screen's score must not follow the exposure).
     """
-    if image.min() == image.max() or min(image.shape) < 3:
+    if _is_flat(image) or min(image.shape) < 3:
         return math.nan
-    smooth = ndimage.gaussian_filter(image, _SMOOTHING_PX, output=np.float32)
-    inner = smooth[1:-1, 1:-1]
-    # By slices: ndimage.laplace takes ten times as long.
-    laplacian = smooth[:-2, 1:-1] + smooth[2:, 1:-1] + smooth[1:-1, :-2] + smooth[1:-1, 2:] - 4 * inner
-    variance = float(inner.var(dtype=np.float64))
-    return float(laplacian.var(dtype=np.float64)) / variance if variance > 0 else math.nan
+    variance, bent = smooth_variances(image, sigma_px=_SMOOTHING_PX, every=_rows_apart(image))
+    return bent / variance if variance > 0 else math.nan
 
 
 def saturated_fraction(image: npt.NDArray[Any]) -> float:
@@ -114,12 +116,10 @@ def signal_to_background(image: npt.NDArray[Any]) -> float:
     ----------
     Immerkaer 1996, Fast noise variance estimation, doi:10.1006/cviu.1996.0060.
     """
-    if image.min() == image.max() or min(image.shape) < _BINNED_PX:
+    if _is_flat(image) or min(image.shape) < _BINNED_PX:
         return 0.0
     low, high = np.percentile(_block_means(image, _BINNED_PX), [_BACKGROUND_PERCENTILE, _SIGNAL_PERCENTILE])
-    grey = image.astype(np.float32)
-    across = (grey[:-1, :-1] - grey[1:, :-1] - grey[:-1, 1:] + grey[1:, 1:]) / 2
-    noise = max(float(np.median(np.abs(across))) / _MAD_OF_NORMAL, _ROUNDING_NOISE)
+    noise = max(_median_across(image) / 2 / _MAD_OF_NORMAL, _ROUNDING_NOISE)
     return float(high - low) / noise
 
 
@@ -148,9 +148,35 @@ def detail_fraction(image: npt.NDArray[Any], *, pixel_size_um: float) -> float:
     return max(0.0, 1 - float(coarse.var(dtype=np.float64)) / variance) if variance > 0 else math.nan
 
 
+def _is_flat(image: npt.NDArray[Any]) -> bool:
+    """Whether an image is of one value; the first row mostly tells."""
+    return bool(image.size == 0 or ((image[0] == image[0, 0]).all() and image.min() == image.max()))
+
+
+def _rows_apart(image: npt.NDArray[Any]) -> int:
+    return min(_ROWS_APART, 1 + image.size // _FEW_PX)
+
+
+def _median_across(image: npt.NDArray[Any]) -> float:
+    """Median absolute difference of neighbours across both axes, one for each 2 x 2 pixels."""
+    is_whole, every = image.dtype.kind == "u", _rows_apart(image)
+    down = np.subtract(image[:-1:every], image[1::every], dtype=np.int32 if is_whole else np.float32)
+    across = np.abs(down[:, :-1] - down[:, 1:]).ravel()
+    if not is_whole:
+        return float(np.median(across))
+    # Whole numbers are counted, which takes a fifth of the time of putting them in order.
+    upto = np.cumsum(np.bincount(across))
+    return float(np.searchsorted(upto, [(upto[-1] - 1) // 2, upto[-1] // 2], side="right").mean())
+
+
 def _block_means(image: npt.NDArray[Any], edge: int) -> npt.NDArray[np.float32]:
     """Means of squares of `edge` pixels; what is left over at the lower and right border is left out."""
     height, width = (length // edge * edge for length in image.shape)
-    blocks = image[:height, :width].reshape(height // edge, edge, width // edge, edge)
-    means: npt.NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
-    return means
+    # Rows first, which lie in one piece: a mean over both axes at once takes ten times as long.
+    rows = image[0:height:edge, :width].astype(np.float32)
+    for row in range(1, edge):
+        rows += image[row:height:edge, :width]
+    means = rows[:, 0::edge].copy()
+    for column in range(1, edge):
+        means += rows[:, column::edge]
+    return means / np.float32(edge * edge)
