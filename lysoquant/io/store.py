@@ -21,15 +21,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
-import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import numpy.typing as npt
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
 from lysoquant.files import files_below, open_file, require_metadata
-from lysoquant.io.pyramid import image_pyramid, label_pyramid
+from lysoquant.io.image_writer import ImageWriter, display_window, write_label_levels
 from lysoquant.record import Json, write_text_atomic
 from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, split_well, well_order
 
@@ -43,9 +41,6 @@ _FILES: Final = "files"
 """Key in our own metadata: size of every file of an image's or a label image's levels, by name."""
 
 _METADATA: Final[dict[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zattrs"}
-
-_LEVEL: Final = 3
-"""zstd level: on a noisy 2048 x 2048 x 3 field level 5 writes 2.5 times as long for 3 % less (level 1: 4 % more)."""
 
 _CHANNEL_COLOURS: Final = ("0000FF", "00FF00", "FF0000", "FFFFFF", "FFFF00", "00FFFF", "FF00FF")
 """Display colours in acquisition order, which instruments as a rule take by wavelength."""
@@ -300,23 +295,44 @@ class FieldStore:
         """
         if planes.ndim != 3 or planes.shape[0] != len(channels):
             raise ValueError(f"planes of shape {planes.shape} are not {len(channels)} planes (C, Y, X)")
-        if planes.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"planes are {planes.dtype}, expected uint8 or uint16")
+        writer = self.begin_image(planes.shape, planes.dtype, levels=levels, chunk_px=chunk_px)
+        for index, plane in enumerate(planes):
+            writer.write_plane(index, plane)
+        self.finish_image(writer, channels=channels, pixel_size_um=pixel_size_um, attributes=attributes)
+
+    def begin_image(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, levels: int, chunk_px: int) -> ImageWriter:
+        """As :meth:`write_image`, for who has the planes one by one: what this returns writes them.
+
+        Until :meth:`finish_image` there is no image, neither the new one nor the one before.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (C, Y, X).
+        dtype : numpy.dtype
+            uint8 or uint16.
+        """
+        if dtype not in (np.uint8, np.uint16):
+            raise ValueError(f"planes are {dtype}, expected uint8 or uint16")
         self._remove_image()
-        pyramid = image_pyramid(planes, levels=levels)
-        for level, pixels in enumerate(pyramid):
-            _write_array(self.path / str(level), pixels, (chunk_px, chunk_px), self.ngff_version, "cyx")
-        multiscale = _multiscale(self.name, "cyx", pixel_size_um, levels=levels, is_mean=True)
-        omero = {"channels": _omero_channels(channels, planes.dtype, pyramid[-1]), "rdefs": {"model": "color"}}
+        return ImageWriter(self.path, shape, dtype, levels=levels, chunk_px=chunk_px, ngff_version=self.ngff_version)
+
+    def finish_image(
+        self, writer: ImageWriter, *, channels: Sequence[str], pixel_size_um: float, attributes: Json | None = None
+    ) -> None:
+        """Write the metadata of an image whose planes are all written; see :meth:`write_image`."""
+        multiscale = _multiscale(self.name, "cyx", pixel_size_um, levels=writer.n_levels, is_mean=True)
+        omero = {"channels": _omero_channels(channels, writer.dtype, writer.windows), "rdefs": {"model": "color"}}
         images: Json = {"multiscales": [multiscale], "omero": omero}
-        _write_group(self.path, self.ngff_version, images, (attributes or {}) | _listing(self.path, levels))
+        own = (attributes or {}) | {_FILES: dict(sorted(writer.files.items()))}
+        _write_group(self.path, self.ngff_version, images, own)
 
     def link_image(
         self,
         arrays: Sequence[Path],
         *,
         axes: str,
-        planes: npt.NDArray[Any],
+        planes: Sequence[npt.NDArray[Any]],
         channels: Sequence[str],
         pixel_size_um: float,
         attributes: Json | None = None,
@@ -329,7 +345,7 @@ class FieldStore:
             Its levels, absolute or relative to the image's folder here; they are of the store's Zarr format.
         axes : str
             Axes of the arrays: c, y, x, and perhaps t and z, which have length 1.
-        planes : (C, Y, X) array of uint8 or uint16
+        planes : sequence of (Y, X) arrays of uint8 or uint16
             Their pixels, for the display windows.
         channels, pixel_size_um, attributes
             As in :meth:`write_image`.
@@ -340,8 +356,8 @@ class FieldStore:
             (self.path / str(level)).symlink_to(array)
         levels = len(arrays)
         multiscale = _multiscale(self.name, axes, pixel_size_um, levels=levels, is_mean=True)
-        smallest = planes[:, :: 2 ** (levels - 1), :: 2 ** (levels - 1)]
-        omero = {"channels": _omero_channels(channels, planes.dtype, smallest), "rdefs": {"model": "color"}}
+        windows = [display_window(plane[:: 2 ** (levels - 1), :: 2 ** (levels - 1)]) for plane in planes]
+        omero = {"channels": _omero_channels(channels, planes[0].dtype, windows), "rdefs": {"model": "color"}}
         images: Json = {"multiscales": [multiscale], "omero": omero}
         own = (attributes or {}) | {_LINKED: True} | _listing(self.path, levels)
         _write_group(self.path, self.ngff_version, images, own)
@@ -405,8 +421,9 @@ class FieldStore:
         folder = self.path / "labels" / name
         if folder.exists():
             shutil.rmtree(folder)
-        for level, pixels in enumerate(label_pyramid(labels, levels=self.n_levels)):
-            _write_array(folder / str(level), pixels, image.chunks[-2:], self.ngff_version, "yx")
+        files = write_label_levels(
+            folder, labels, levels=self.n_levels, chunk=image.chunks[-2:], ngff_version=self.ngff_version
+        )
         multiscale = _multiscale(name, "yx", self.pixel_size_um, levels=self.n_levels, is_mean=False)
         image_label: Json = {"source": {"image": "../../"}, "version": self.ngff_version}
         if colours:
@@ -414,7 +431,7 @@ class FieldStore:
                 {"label-value": value, "rgba": [*colours[value], 255]} for value in sorted(colours)
             ]
         label: Json = {"multiscales": [multiscale], "image-label": image_label}
-        _write_group(folder, self.ngff_version, label, _listing(folder, self.n_levels))
+        _write_group(folder, self.ngff_version, label, {_FILES: dict(sorted(files.items()))})
         self._list_label(name)
 
     def read_label(self, name: str) -> npt.NDArray[Any]:
@@ -516,7 +533,7 @@ def _pass_on_faults_of_the_machine(error: Exception) -> None:
 
 
 def _listing(folder: Path, levels: int) -> Json:
-    """Our own metadata of an image: the files of its levels with their sizes."""
+    """Our own metadata of a linked image: the files of its levels with their sizes."""
     files = sorted(path for level in range(levels) for path in (folder / str(level)).rglob("*") if path.is_file())
     return {_FILES: {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}}
 
@@ -613,33 +630,6 @@ def _write_if_changed(path: Path, value: Json) -> None:
         write_text_atomic(path, text)
 
 
-def _write_array(
-    path: Path, pixels: npt.NDArray[Any], chunk: Sequence[int], ngff_version: NgffVersion, axes: str
-) -> None:
-    size = pixels.shape[-2:]
-    edge = [min(want, have) for want, have in zip(chunk, size, strict=True)]
-    leading = (1,) * (pixels.ndim - 2)
-    common: Json = {"shape": pixels.shape, "dtype": pixels.dtype, "chunks": (*leading, *edge), "fill_value": 0}
-    if ngff_version == "0.4":
-        array = zarr.create_array(
-            path,
-            **common,
-            zarr_format=2,
-            compressors=numcodecs.Blosc(cname="zstd", clevel=_LEVEL, shuffle=numcodecs.Blosc.SHUFFLE),
-            chunk_key_encoding={"name": "v2", "separator": "/"},
-        )
-    else:
-        array = zarr.create_array(
-            path,
-            **common,
-            zarr_format=3,
-            shards=(*leading, *(-(-have // want) * want for want, have in zip(edge, size, strict=True))),
-            compressors=(BloscCodec(cname="zstd", clevel=_LEVEL, shuffle="shuffle"), Crc32cCodec()),
-            dimension_names=tuple(axes),
-        )
-    array[...] = pixels
-
-
 def _multiscale(name: str, axes: str, pixel_size_um: float, *, levels: int, is_mean: bool) -> Json:
     """NGFF multiscale. The mean of 2 x 2 pixels lies half a pixel further in; every second pixel stays in place."""
     has_size = math.isfinite(pixel_size_um)
@@ -662,11 +652,12 @@ def _multiscale(name: str, axes: str, pixel_size_um: float, *, levels: int, is_m
     }
 
 
-def _omero_channels(channels: Sequence[str], dtype: np.dtype[Any], planes: npt.NDArray[Any]) -> list[Json]:
-    """Labels, colours and display windows; the window is the 0.1 to 99.9 % range of the smallest level."""
+def _omero_channels(
+    channels: Sequence[str], dtype: np.dtype[Any], windows: Sequence[tuple[float, float]]
+) -> list[Json]:
+    """Labels, colours and display windows."""
     entries = []
-    for index, label in enumerate(channels):
-        start, end = (float(value) for value in np.percentile(planes[index], (0.1, 99.9), method="nearest"))
+    for index, (label, (start, end)) in enumerate(zip(channels, windows, strict=True)):
         window = {"min": 0.0, "max": float(np.iinfo(dtype).max), "start": start, "end": max(end, start + 1)}
         colour = _CHANNEL_COLOURS[index % len(_CHANNEL_COLOURS)] if len(channels) > 1 else "FFFFFF"
         entries.append({"label": label, "color": colour, "active": True, "window": window})
