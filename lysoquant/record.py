@@ -54,12 +54,14 @@ def running_on(**facts: int | str) -> Iterator[None]:
 
 
 class ArrayLike(Protocol):
-    """What :func:`digest_array` needs of an array, so that this module needs no numpy."""
+    """What digests need of an array, so that this module needs no numpy."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> Any: ...
+    @property
+    def data(self) -> memoryview: ...
     def tobytes(self) -> bytes: ...
 
 
@@ -84,6 +86,18 @@ def canonical_json(value: Any) -> str:
 def digest_array(array: ArrayLike) -> str:
     """SHA-256 of an array's shape, dtype and values (C order)."""
     return digest_bytes(repr(tuple(array.shape)).encode(), array.dtype.str.encode(), array.tobytes())
+
+
+def digest_planes(planes: Sequence[ArrayLike]) -> str:
+    """:func:`digest_array` of planes as if they lay in one array; each is in one piece of memory and is not copied."""
+    contents = [plane.data.cast("B") for plane in planes]
+    sha = hashlib.sha256()
+    for part in (repr((len(planes), *planes[0].shape)).encode(), planes[0].dtype.str.encode()):
+        sha.update(len(part).to_bytes(8, "big") + part)
+    sha.update(sum(map(len, contents)).to_bytes(8, "big"))
+    for content in contents:
+        sha.update(content)
+    return sha.hexdigest()
 
 
 def digest_file(path: Path) -> str:
@@ -437,6 +451,7 @@ __all__ = [
     "digest_bytes",
     "digest_file",
     "digest_json",
+    "digest_planes",
     "failed_field",
     "field_report",
     "is_done",

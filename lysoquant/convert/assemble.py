@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from lysoquant.convert.checks import field_pixel_size_um, stack_planes
+from lysoquant.convert.checks import field_pixel_size_um, matching_planes
 from lysoquant.convert.describe import describe_plate, positions, relative
 from lysoquant.convert.params import ConvertSettings
 from lysoquant.convert.stack import lumen_score, max_projection
@@ -32,7 +32,7 @@ class RawField:
         Well and field, such as ``B03/0``.
     channels : tuple of str
         Labels in the order of `planes`.
-    planes : (C, Y, X) array of uint8 or uint16
+    planes : tuple of (Y, X) arrays of uint8 or uint16
         Grey values.
     pixel_size_um : float
         Pixel size.
@@ -40,13 +40,14 @@ class RawField:
 
     name: str
     channels: tuple[str, ...]
-    planes: npt.NDArray[Any]
+    planes: tuple[npt.NDArray[Any], ...]
     pixel_size_um: float
 
     @property
     def shape(self) -> tuple[int, int]:
         """(Y, X) of the image."""
-        return self.planes.shape[1], self.planes.shape[2]
+        height, width = self.planes[0].shape
+        return height, width
 
     def read(self, channel: str) -> npt.NDArray[Any]:
         """Grey values of a channel: (Y, X).
@@ -58,8 +59,7 @@ class RawField:
         """
         if channel not in self.channels:
             raise FieldError(f"field {self.name} has no channel {channel!r}; it has {', '.join(self.channels)}")
-        plane: npt.NDArray[Any] = self.planes[self.channels.index(channel)]
-        return plane
+        return self.planes[self.channels.index(channel)]
 
 
 def read_field(*, layout: Layout, settings: ConvertSettings, well: str, index: int) -> RawField:
@@ -113,7 +113,7 @@ def assemble(
     source: Path,
     read_plane: ReadPlane,
     file_pixel_size_um: Callable[[Path], float | None],
-) -> tuple[npt.NDArray[Any], float, Stacks]:
+) -> tuple[tuple[npt.NDArray[Any], ...], float, Stacks]:
     """The image of a position that has no problems.
 
     Parameters
@@ -125,7 +125,7 @@ def assemble(
 
     Returns
     -------
-    planes : (C, Y, X) array of uint8 or uint16
+    planes : tuple of (Y, X) arrays of uint8 or uint16
         One plane a channel, in the order of the plate's channels.
     pixel_size_um : float
         Pixel size.
@@ -140,7 +140,7 @@ def assemble(
     stacks: Stacks = {channel: position.planes[channel] for channel in described.channels}
     if position.reduction == "sharpest":
         stacks = _sharpest(stacks, lysosome=settings.lysosome or "", read_plane=read_plane)
-    planes = stack_planes(
+    planes = matching_planes(
         {channel: max_projection(map(read_plane, stack.values())) for channel, stack in stacks.items()}
     )
     # By path: files of different channels may have the same name in different folders.

@@ -16,8 +16,8 @@ _SAME_SIZE: Final = 1e-3
 """Pixel sizes that differ by less, relatively, are one size written with fewer digits."""
 
 
-def stack_planes(planes: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Planes of a field as one array.
+def matching_planes(planes: Mapping[str, npt.NDArray[Any]]) -> tuple[npt.NDArray[Any], ...]:
+    """Planes of a field that fit together; not copied into one array.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ def stack_planes(planes: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
     Returns
     -------
-    (C, Y, X) array of uint8 or uint16
-        In the order of `planes`, in the machine's byte order.
+    tuple of (Y, X) arrays of uint8 or uint16
+        In the order of `planes`, in the machine's byte order, each in one piece of memory.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def stack_planes(planes: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     dtype = next(iter(dtypes.values()))
     if dtype not in _DTYPES:
         raise FieldError(f"pixels are {dtype}, expected uint8 or uint16; export raw camera images, not processed ones")
-    return np.stack(list(planes.values())).astype(dtype, copy=False)
+    return tuple(np.ascontiguousarray(plane, dtype=dtype) for plane in planes.values())
 
 
 def field_pixel_size_um(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,32 @@ from lysoquant.units import pixel_size_verdict
 from lysoquant.vocabulary import FLAGGED, OK
 
 
-def judge(index: int, planes: npt.NDArray[Any], channels: Sequence[str], pixel_size_um: float) -> Json:
+def plane_numbers(plane: npt.NDArray[Any], *, pixel_size_um: float) -> dict[str, float]:
+    """What can be said of one channel's plane, (Y, X)."""
+    return {
+        "saturated_fraction": saturated_fraction(plane),
+        "focus_score": focus_score(plane),
+        "signal_to_background": signal_to_background(plane),
+        "detail_fraction": detail_fraction(plane, pixel_size_um=pixel_size_um),
+    }
+
+
+def judge(index: int, planes: Sequence[Mapping[str, float]], channels: Sequence[str], pixel_size_um: float) -> Json:
     """Report of a readable field: median focus and largest saturation of its channels, and each channel's numbers.
 
     Here only the pixel size is judged, which has no limit to set; aggregate judges the numbers.
+
+    Parameters
+    ----------
+    planes : sequence of mapping
+        :func:`plane_numbers` of each channel.
     """
-    saturated = max(saturated_fraction(plane) for plane in planes)
+    saturated = max(numbers["saturated_fraction"] for numbers in planes)
     found = {
         f"{kind}_{channel}": value
-        for channel, plane in zip(channels, planes, strict=True)
-        for kind, value in (
-            ("focus_score", focus_score(plane)),
-            ("signal_to_background", signal_to_background(plane)),
-            ("detail_fraction", detail_fraction(plane, pixel_size_um=pixel_size_um)),
-        )
+        for channel, numbers in zip(channels, planes, strict=True)
+        for kind, value in numbers.items()
+        if kind != "saturated_fraction"
     }
     values = {name: _rounded(value) for name, value in found.items() if not math.isnan(value)}
     values["saturated_fraction"] = _rounded(saturated)

@@ -128,8 +128,8 @@ class RawFiles:
         return held
 
 
-class WellFiles:
-    """The raw files of a well, with the identity of each that was read."""
+class FieldFiles:
+    """The raw files of a field, with the identity of each that was read."""
 
     def __init__(self, files: RawFiles) -> None:
         self._files = files

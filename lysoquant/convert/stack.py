@@ -31,14 +31,15 @@ def max_projection(planes: Iterable[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     projection: npt.NDArray[Any] | None = None
     for number, plane in enumerate(planes, start=1):
         if projection is None:
-            projection = plane.copy()
+            projection = plane
         elif plane.shape != projection.shape or plane.dtype != projection.dtype:
             raise FieldError(
                 f"the planes of a stack differ: the first is {_kind(projection)}, number {number} is {_kind(plane)};"
                 " export the field again"
             )
         else:
-            np.maximum(projection, plane, out=projection)
+            # Into a new array at first: the first plane is the caller's.
+            projection = np.maximum(projection, plane, out=projection if number > 2 else None)
     if projection is None:
         raise ValueError("a stack of no planes")
     return projection

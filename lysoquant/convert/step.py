@@ -6,14 +6,14 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lysoquant.convert.describe import describe_plate, description_digest, positions, relative
+from lysoquant.convert.field import FieldConverter
 from lysoquant.convert.in_place import in_place_notes
 from lysoquant.convert.params import ConvertParams, ConvertSettings
 from lysoquant.convert.raw_files import Identities, RawFiles
-from lysoquant.convert.well import WellConverter
+from lysoquant.convert.well import convert_wells
 from lysoquant.errors import PlateError, StageError
 from lysoquant.io.raw.description import RawPlate
 from lysoquant.io.store import PlateStore
@@ -107,7 +107,8 @@ def run(
     record : pathlib.Path
         Where the batch record goes.
     cores : int
-        Wells that are converted at a time.
+        Planes that are worked on at a time, whatever their fields and wells; as many fields are read beside them. One
+        field more than this is held in memory. The results are the same bytes whatever it is.
     raw : mapping of str to dict, optional
         Identity of the raw files by well, as :meth:`Layout.raw_record` keeps it; taken from the files' names, sizes
         and contents where it is not given.
@@ -135,8 +136,8 @@ def run(
     identities = Identities(layout, plate)
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
-        with RawFiles(identities) as files, ThreadPoolExecutor(max_workers=max(1, cores)) as pool:
-            converter = WellConverter(
+        with RawFiles(identities) as files:
+            converter = FieldConverter(
                 layout=layout,
                 plate=plate,
                 described=described,
@@ -146,7 +147,7 @@ def run(
                 raw_files=files,
                 planned={well: frozenset(raw[well]) for well in wells} if raw is not None else {},
             )
-            yield from zip(todo, pool.map(converter.convert, todo), strict=True)
+            yield from convert_wells(todo, converter, cores=max(1, cores))
 
     return run_batch(
         stage="convert",

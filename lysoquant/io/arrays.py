@@ -192,7 +192,7 @@ def _json_bytes(value: Json) -> bytes:
 
 
 def _write(path: Path, parts: Sequence[bytes]) -> int:
-    """Write a file; returns its size. It need not be whole at once: an image's metadata come last and list its files."""
+    """Write a file; returns its size. Not whole at once: an image's metadata, which list its files, come last."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as handle:
         handle.writelines(parts)

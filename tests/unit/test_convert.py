@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from lysoquant.convert.checks import field_pixel_size_um, stack_planes
+from lysoquant.convert.checks import field_pixel_size_um, matching_planes
 from lysoquant.convert.describe import describe_plate
 from lysoquant.convert.params import ConvertParams, ConvertSettings, PlateSource
 from lysoquant.convert.quality import focus_score, saturated_fraction
@@ -119,12 +119,11 @@ def test_saturated_fraction_knows_dtypes_and_cameras(dtype: Any, value: int, n_p
 # Checks --------------------------------------------------------------------------------------------------------------
 
 
-def test_planes_are_stacked_in_the_machines_byte_order() -> None:
+def test_planes_come_in_the_machines_byte_order() -> None:
     first, second = make_image(seed=1), make_image(seed=2)
-    stacked = stack_planes({"a": first.astype(">u2"), "b": second.astype(">u2")})
-    assert stacked.dtype == np.dtype("=u2")
-    assert stacked.dtype.isnative
-    np.testing.assert_array_equal(stacked, [first, second])
+    planes = matching_planes({"a": first.astype(">u2"), "b": second.astype(">u2")})
+    assert all(plane.dtype == np.dtype("=u2") and plane.dtype.isnative for plane in planes)
+    np.testing.assert_array_equal(planes, [first, second])
 
 
 @pytest.mark.parametrize(
@@ -136,12 +135,12 @@ def test_planes_are_stacked_in_the_machines_byte_order() -> None:
 )
 def test_planes_that_do_not_fit_are_named(other: np.ndarray, message: str) -> None:
     with pytest.raises(FieldError, match=message):
-        stack_planes({"a": make_image(), "b": other})
+        matching_planes({"a": make_image(), "b": other})
 
 
 def test_processed_pixels_are_refused() -> None:
     with pytest.raises(FieldError, match="pixels are float32, expected uint8 or uint16"):
-        stack_planes({"a": make_image().astype(np.float32)})
+        matching_planes({"a": make_image().astype(np.float32)})
 
 
 def test_pixel_size_is_the_configured_then_the_files_then_the_plates() -> None:

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from lysoquant.aggregate.field_quality import MIN_FIELDS, field_judge, judged
 from lysoquant.aggregate.params import AggregateParams, AggregateSettings, FieldQualityParams
-from lysoquant.convert.judge import judge
+from lysoquant.convert.judge import judge, plane_numbers
 from lysoquant.convert.quality import detail_fraction, signal_to_background
 from lysoquant.simulate.plate import CHANNELS, PlateSettings, plate_wells, simulate_field
 
@@ -38,7 +38,7 @@ def table(fields: list[Planes]) -> pa.Table:
     """What measure hands to aggregate of convert's reports."""
     rows = []
     for index, planes in enumerate(fields):
-        report = judge(index, planes, CHANNELS, PX)
+        report = judge(index, [plane_numbers(plane, pixel_size_um=PX) for plane in planes], CHANNELS, PX)
         numbers = {name: value for name, value in report.items() if isinstance(value, float)}
         rows.append({"field": index, "status": report["status"], "reason": "; ".join(report["reasons"]), **numbers})
     names = dict.fromkeys(name for row in rows for name in row)
