@@ -106,7 +106,9 @@ def run_stage(
     execution = project.config.execution
     if isinstance(chosen, ConvertSettings):
         from lysoquant.convert.planned import planned_plate
+        from lysoquant.model.memory import keep_freed_memory
 
+        keep_freed_memory()  # before there are threads
         more = {
             "raw": raw_files(project.layout, plate, batch, wells),
             "described": planned_plate(

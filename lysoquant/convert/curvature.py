@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-_ROWS: Final = 16
-_DOWN_PX: Final = 64
-_ACROSS_PX: Final = 32
+_ROWS: Final = 8
+_DOWN_PX: Final = 128
+_ACROSS_PX: Final = 16
 """Sizes of the products below: so small that they stay in the processor's cache and no library splits them between
 threads, which would make sums depend on their number."""
 
