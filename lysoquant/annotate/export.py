@@ -10,7 +10,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lysoquant.annotate.manifest import ExportedCell, Manifest, outline_digest, pixels_digest, write_manifest
 from lysoquant.errors import FieldError, InputError
@@ -22,11 +21,11 @@ from lysoquant.io.rois import read_outlines
 from lysoquant.io.stacks import open_stack
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.model.precision import choose_device
-from lysoquant.model.predict import Predictor, TilePlan
-from lysoquant.model.preprocess import Normalization, network_input
+from lysoquant.model.preprocess import CellPixels
 from lysoquant.model.weights import Model, check_fit, load_model
 from lysoquant.progress import Progress
 from lysoquant.segment.crops import CellCrop, cell_crops
+from lysoquant.segment.network import make_predictor, normalization_of
 from lysoquant.segment.params import SegmentParams
 from lysoquant.units import pixel_size_accepted, pixel_size_verdict
 from lysoquant.vocabulary import BACKGROUND, CELLS, EMPTY, LOADED
@@ -156,8 +155,7 @@ def export_cells(
         raise InputError(f"{out} is there and not empty; give a new folder")
     loaded = load_model(model)
     check_fit(loaded.card, roles={"lysosome", "cargo"})
-    plan = TilePlan(params.tile_px, params.overlap_px)
-    predictor = Predictor(loaded, choose_device(device), plan, params.batch_size, params.precision)
+    predictor = make_predictor(loaded, choose_device(device), params)
     notes: list[str] = []
     cells = _candidates(stores, wells, lysosome=lysosome, cargo=cargo, count=candidates, seed=seed, notes=notes)
     best: list[tuple[float, int, _Cell, Example]] = []
@@ -228,18 +226,16 @@ def _field_cells(field: FieldStore, place: tuple[str, str, int], lysosome: str, 
         yield _Cell(*place, crop=crop, cargo=red, lysosome=green, pixel_size_um=field.pixel_size_um)
 
 
-def _inputs(cells: Iterator[_Cell], params: SegmentParams, model: Model) -> Iterator[tuple[_Cell, Tensor]]:
-    choice = model.card.normalization if params.normalization == "model" else params.normalization
-    normalization: Normalization = "joint" if choice == "joint" else "cell"
+def _inputs(cells: Iterator[_Cell], params: SegmentParams, model: Model) -> Iterator[tuple[_Cell, CellPixels]]:
     for cell in cells:
         yield (
             cell,
-            network_input(
+            CellPixels(
                 cell.cargo,
                 cell.lysosome,
                 cell.crop.inside,
                 pixel_size_um=cell.pixel_size_um,
-                normalization=normalization,
+                normalization=normalization_of(params, model),
                 in_channels=model.card.architecture.in_channels,
             ),
         )

@@ -17,9 +17,9 @@ from lysoquant.examples.example import Example
 from lysoquant.metrics.overlap import share
 from lysoquant.metrics.summary import MeanSd, mean_sd
 from lysoquant.model.precision import choose_device
-from lysoquant.model.predict import Predictor, TilePlan
 from lysoquant.model.weights import Model, check_fit, load_model
 from lysoquant.segment.instances import split_objects
+from lysoquant.segment.network import make_predictor, normalization_of
 from lysoquant.segment.params import SegmentParams
 from lysoquant.units import MODEL_PIXEL_SIZE_UM
 from lysoquant.vocabulary import CLASS_NAMES
@@ -154,15 +154,8 @@ def predict_examples(
     model: Model, examples: Iterable[tuple[str, Example]], *, device: str, params: SegmentParams
 ) -> Iterator[tuple[str, Example, Prediction]]:
     """Results for a stream of examples, in its order."""
-    predictor = Predictor(
-        model=model,
-        device=choose_device(device),
-        plan=TilePlan(params.tile_px, params.overlap_px),
-        batch_size=params.batch_size,
-        precision=params.precision,
-    )
+    predictor = make_predictor(model, choose_device(device), params)
     waiting: dict[int, tuple[str, Example]] = {}
-    choice = model.card.normalization if params.normalization == "model" else params.normalization
 
     def images() -> Iterator[tuple[int, Tensor]]:
         for number, (condition, example) in enumerate(examples):
@@ -170,7 +163,7 @@ def predict_examples(
             yield (
                 number,
                 example.network_input(
-                    normalization="joint" if choice == "joint" else "cell",
+                    normalization=normalization_of(params, model),
                     in_channels=model.card.architecture.in_channels,
                 ),
             )

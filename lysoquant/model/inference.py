@@ -16,24 +16,42 @@ from lysoquant.model.precision import Precision, autocast, resolve_precision
 def inference_network(network: nn.Module, device: torch.device, precision: Precision) -> Callable[[Tensor], Tensor]:
     """Scores (N, classes, Y, X), float32, of images (N, C, Y, X) on the device.
 
-    On a processor with oneDNN the U-Net's weights are brought to the precision once, and each convolution applies its
-    leaky ReLU before it writes its result. Elsewhere, and for any other network, torch's autocast chooses.
+    On a processor with oneDNN the U-Net's weights are brought to the precision once, each convolution applies its
+    leaky ReLU before it writes its result, and poolings note no positions. Elsewhere, and for any other network,
+    torch's autocast chooses.
 
     The given network is left as it is, except that its weights go to the device, channels last.
     """
     placed = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if device.type == "cpu" and isinstance(network, UNet) and fuses(network):
-        fused = _fused(network, torch.bfloat16 if resolve_precision(precision, device) == "bf16" else torch.float32)
-
-        def run_fused(images: Tensor) -> Tensor:
-            scores: Tensor = fused(images.contiguous(memory_format=torch.channels_last)).float()
-            return scores
-
-        return run_fused
+        return _as_float32(_fused(network, _dtype(precision, device)))
 
     def run(images: Tensor) -> Tensor:
         with autocast(device, precision):
             scores: Tensor = placed(images.contiguous(memory_format=torch.channels_last)).float()
+        return scores
+
+    return run
+
+
+def resident_network(network: nn.Module, device: torch.device, precision: Precision) -> Callable[[Tensor], Tensor]:
+    """The same for a GPU that keeps all its work: weights in the precision once, no choice made at a call.
+
+    So a call can be recorded and replayed, which autocast's own copies of the weights forbid.
+    """
+    if device.type == "cpu" or not isinstance(network, UNet):
+        return inference_network(network, device, precision)
+    placed = copy.deepcopy(network).eval()
+    return _as_float32(placed.to(device=device, dtype=_dtype(precision, device), memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if resolve_precision(precision, device) == "bf16" else torch.float32
+
+
+def _as_float32(network: UNet) -> Callable[[Tensor], Tensor]:
+    def run(images: Tensor) -> Tensor:
+        scores: Tensor = network(images.contiguous(memory_format=torch.channels_last)).float()
         return scores
 
     return run
@@ -50,6 +68,7 @@ def _fused(network: UNet, dtype: torch.dtype) -> UNet:
     for blocks in (found.down, found.up):
         for number, block in enumerate(blocks):
             blocks[number] = _FusedConvolutions(block)
+    found.pool = LargestOfFour()
     return found.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
@@ -63,7 +82,7 @@ class _FusedConvolutions(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         for layer in cast(Iterable[nn.Conv2d], self._convolutions):
             features = torch.ops.mkldnn._convolution_pointwise(
-                features.to(layer.weight.dtype),
+                features,
                 layer.weight,
                 layer.bias,
                 layer.padding,
@@ -75,3 +94,11 @@ class _FusedConvolutions(nn.Module):
                 "",
             )
         return features
+
+
+class LargestOfFour(nn.Module):
+    """2 x 2 maximum pooling, to the last bit; torch's own also notes which of the four it was, eight bytes each."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        rows = torch.maximum(features[:, :, ::2], features[:, :, 1::2])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])

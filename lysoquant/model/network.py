@@ -157,7 +157,7 @@ class UNet(nn.Module):
 
     Notes
     -----
-    ``forward`` takes a float tensor (N, in_channels, Y, X) normalised to [0, 1], with Y and X multiples of
+    ``forward`` takes a float32 tensor (N, in_channels, Y, X) normalised to [0, 1], with Y and X multiples of
     ``architecture.multiple``, and returns scores (N, classes, Y, X) before softmax. With valid convolutions Y and X are
     those that :meth:`Architecture.scores_px` takes, and the scores are smaller by ``architecture.loss_px``.
     """
@@ -173,6 +173,7 @@ class UNet(nn.Module):
         pairs = list(itertools.pairwise(widths))[::-1]
         self.lift = nn.ModuleList(nn.ConvTranspose2d(deep, shallow, 2, stride=2) for shallow, deep in pairs)
         self.up = nn.ModuleList(DoubleConvolution(2 * shallow, shallow, architecture.padding) for shallow, _ in pairs)
+        self.pool: nn.Module = nn.MaxPool2d(2)
         self.score = nn.Conv2d(widths[0], architecture.classes, 1)
         self.apply(_initialise)
 
@@ -181,11 +182,11 @@ class UNet(nn.Module):
         if valid and not torch.compiler.is_exporting():
             for edge in images.shape[-2:]:
                 self.architecture.scores_px(edge)
-        features = images - INPUT_OFFSET
+        features = (images - INPUT_OFFSET).to(self.score.weight.dtype)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
             if level:
-                features = nn.functional.max_pool2d(features, 2)
+                features = self.pool(features)
             features = block(features)
             skips.append(features)
         skips.pop()

@@ -5,6 +5,7 @@ Order of the method (paper, Figure 2A): clear the signal outside the cell, norma
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -103,21 +104,64 @@ def resample_linear(images: Tensor, *, pixel_size_um: float) -> Tensor:
 
 def _resample_axis(images: Tensor, axis: int, pixel_size_um: float) -> Tensor:
     length = images.shape[axis]
-    source = torch.arange(model_length(length, pixel_size_um), dtype=torch.float64)
-    source = source * (MODEL_PIXEL_SIZE_UM / pixel_size_um)
+    model = torch.arange(model_length(length, pixel_size_um), device=images.device)
+    lower, upper, weight = _neighbours(model, length, pixel_size_um)
+    weight = weight.to(images.dtype)
+    weight = weight[:, None] if axis == 1 else weight
+    below, above = (images.index_select(axis, index) for index in (lower, upper))
+    return torch.lerp(below, above, weight.expand_as(below))
+
+
+def _neighbours(model: Tensor, length: int, pixel_size_um: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Of pixels at the model's size, both neighbours among `length` pixels of the crop, and the share of the upper."""
+    source = model.to(torch.float64) * (MODEL_PIXEL_SIZE_UM / pixel_size_um)
     lower = source.floor().long().clamp(max=length - 1)
     upper = lower + 1
     upper = torch.where(upper > length - 1, (2 * (length - 1) - upper).clamp(min=0), upper)
-    weight = (source - lower).clamp(0, 1).to(images.dtype).to(images.device)
-    weight = weight[:, None] if axis == 1 else weight
-    below, above = (images.index_select(axis, index.to(images.device)) for index in (lower, upper))
-    return torch.lerp(below, above, weight.expand_as(below))
+    return lower, upper, (source - lower).clamp(0, 1)
 
 
 def model_coordinates(length: int, *, pixel_size_um: float, model_size: int) -> NDArray[np.int64]:
     """Model pixel nearest to each of `length` pixels of the field, for taking results back."""
     nearest = np.rint(np.arange(length) * (pixel_size_um / MODEL_PIXEL_SIZE_UM)).astype(np.int64)
     return np.asarray(np.minimum(nearest, model_size - 1))
+
+
+@dataclass(frozen=True)
+class CellPixels:
+    """A cell's crop as it was acquired, and how the network wants to see it: parameters of :func:`network_input`."""
+
+    cargo: NDArray[np.generic]
+    lysosome: NDArray[np.generic]
+    inside: NDArray[np.bool_]
+    pixel_size_um: float
+    normalization: Normalization = "cell"
+    in_channels: int = 3
+
+    @property
+    def model_shape(self) -> tuple[int, int]:
+        """Rows and columns at the model's pixel size."""
+        rows, columns = (model_length(length, self.pixel_size_um) for length in self.inside.shape)
+        return rows, columns
+
+    def network_input(self) -> Tensor:
+        """The crop as the network sees it, float32 (in_channels, Y, X)."""
+        return network_input(
+            self.cargo,
+            self.lysosome,
+            self.inside,
+            pixel_size_um=self.pixel_size_um,
+            normalization=self.normalization,
+            in_channels=self.in_channels,
+        )
+
+    def reaches(self, rows: Tensor, columns: Tensor) -> bool:
+        """Whether any pixel of the cell has a share in these rows and columns at the model's pixel size."""
+        beside = []
+        for indices, length in zip((rows, columns), self.inside.shape, strict=True):
+            lower, upper, _ = _neighbours(indices, length, self.pixel_size_um)
+            beside.append(np.unique(torch.cat([lower, upper]).numpy()))
+        return bool(self.inside[np.ix_(*beside)].any())
 
 
 def network_input(
@@ -148,6 +192,11 @@ def network_input(
         In [0, 1].
     """
     planes = torch.from_numpy(normalise(np.stack([cargo, lysosome]), inside, normalization=normalization))
+    return as_input(planes, pixel_size_um=pixel_size_um, in_channels=in_channels)
+
+
+def as_input(planes: Tensor, *, pixel_size_um: float, in_channels: int) -> Tensor:
+    """Normalised cargo and lysosome (2, Y, X) at the model's pixel size, and planes of zeros to `in_channels`."""
     resampled = resample_linear(planes, pixel_size_um=pixel_size_um)
     empty = resampled.new_zeros((in_channels - 2, *resampled.shape[1:]))
     return torch.cat([resampled, empty])

@@ -12,7 +12,6 @@ from skimage.segmentation import watershed
 
 from lysoquant.model.preprocess import model_coordinates
 from lysoquant.units import MIN_AREA_UM2, MODEL_PIXEL_SIZE_UM
-from lysoquant.vocabulary import EMPTY, LOADED
 
 
 @dataclass(frozen=True)
@@ -41,21 +40,22 @@ def split_objects(
 
     Parameters
     ----------
-    probabilities : float32 array (3, Y, X)
-        Background, empty, loaded at 0.025 um.
+    probabilities : float32 array (2 or 3, Y, X)
+        Empty and loaded at 0.025 um; background before them is not looked at.
     foreground_threshold : float
         Least probability of empty and loaded together.
     split_depth_um : float
         Touching objects are split by a watershed of the distance to their outline; two maxima count as two objects when
         the way from one to the other falls by more than this.
     """
-    foreground = _without_pinholes(probabilities[EMPTY] + probabilities[LOADED] > foreground_threshold)
+    empty, loaded = probabilities[-2:]
+    foreground = _without_pinholes(empty + loaded > foreground_threshold)
     labels = _fill_lumens(_split(foreground, depth_px=split_depth_um / MODEL_PIXEL_SIZE_UM))
     return Instances(labels, _share_loaded(labels, probabilities))
 
 
 def classify_too(instances: Instances, probabilities: NDArray[np.float32]) -> Instances:
-    """The same objects, classified by one more cargo from its own probabilities, float32 array (3, Y, X)."""
+    """The same objects, classified by one more cargo from its own probabilities, float32 array (2 or 3, Y, X)."""
     share = _share_loaded(instances.labels, probabilities)
     return replace(instances, other_p_loaded=(*instances.other_p_loaded, share))
 
@@ -63,10 +63,12 @@ def classify_too(instances: Instances, probabilities: NDArray[np.float32]) -> In
 def _share_loaded(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     """Of each object, loaded over empty and loaded together: float64 array (n,)."""
     count = int(labels.max(initial=0))
-    inside = probabilities[EMPTY] + probabilities[LOADED]
-    total = np.bincount(labels.ravel(), weights=inside.ravel(), minlength=count + 1)[1:]
-    loaded = np.bincount(labels.ravel(), weights=probabilities[LOADED].ravel(), minlength=count + 1)[1:]
-    return np.asarray(loaded / np.maximum(total, 1e-9))
+    empty, loaded = probabilities[-2:]
+    total, of_loaded = (
+        np.bincount(labels.ravel(), weights=plane.ravel(), minlength=count + 1)[1:]
+        for plane in (empty + loaded, loaded)
+    )
+    return np.asarray(of_loaded / np.maximum(total, 1e-9))
 
 
 def _without_pinholes(foreground: NDArray[np.bool_]) -> NDArray[np.bool_]:

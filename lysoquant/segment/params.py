@@ -21,8 +21,10 @@ class SegmentParams(Params):
     """Edge of a network tile in model pixels (0.025 um); of what it answers for, if its convolutions are valid."""
     overlap_px: Annotated[int, Field(ge=0, le=1024)] = 64
     """Margin of a tile on each side whose prediction is thrown away."""
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 4
-    """Tiles in one call of the network; they come from many cells, fields and wells."""
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """Tiles in one call of a GPU's network, from many cells, fields and wells; auto: as many as its memory holds."""
+    gpu_path: Literal["fast", "plain"] = "fast"
+    """fast: on a GPU, cells are prepared and cut there and calls replayed; plain: only the network is (for trouble)."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the network; auto: bf16 where the device has it."""
     foreground_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5

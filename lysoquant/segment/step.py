@@ -6,21 +6,21 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lysoquant.errors import DamagedFieldError, FieldError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import write_parquet
 from lysoquant.layout import Layout
+from lysoquant.model.flow import FOREGROUND
 from lysoquant.model.precision import choose_device, resolve_precision
-from lysoquant.model.predict import Predictor, TilePlan
-from lysoquant.model.preprocess import Normalization, network_input
+from lysoquant.model.preprocess import CellPixels
 from lysoquant.model.weights import Model, check_fit, load_model, model_path
 from lysoquant.record import (
     Json,
@@ -34,7 +34,9 @@ from lysoquant.record import (
 )
 from lysoquant.segment.crops import CellCrop, cell_crops, require_reasonable
 from lysoquant.segment.instances import Instances, classify_too, split_objects, to_field
-from lysoquant.segment.params import SegmentParams, SegmentSettings
+from lysoquant.segment.network import make_predictor, normalization_of
+from lysoquant.segment.params import SegmentSettings
+from lysoquant.segment.side_by_side import in_order
 from lysoquant.units import ACCEPTED_PIXEL_SIZE_UM, pixel_size_accepted, pixel_size_verdict
 from lysoquant.vocabulary import (
     CELLS,
@@ -89,7 +91,7 @@ def run(
     torch.set_num_threads(cores)
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
-        segmenter = _Segmenter(layout, plate, settings, model, target)
+        segmenter = _Segmenter(layout, plate, settings, model, target, _object_threads(target, cores))
         yield from segmenter.wells(todo, {well: [upstream[stage][well] for stage in upstream] for well in todo})
 
     return run_batch(
@@ -120,6 +122,9 @@ class _Field:
     rows: list[tuple[int, int, int, float, bool, *tuple[float | bool, ...]]] = field(default_factory=list)
 
 
+_NETWORK_CORES: Final = 8
+"""Cores on which the network takes as long as one thread takes for the objects of the same cells."""
+
 Crop = tuple[str, int, CellCrop]
 """Well and field of a cell's crop, and the crop."""
 
@@ -131,13 +136,11 @@ class _Segmenter:
     settings: SegmentSettings
     model: Model
     device: torch.device
+    object_threads: int
 
     def __post_init__(self) -> None:
-        params = self.settings.params
         self._store = PlateStore.open(self.layout.plate_store(self.plate))
-        self._predictor = Predictor(
-            self.model, self.device, TilePlan(params.tile_px, params.overlap_px), params.batch_size, params.precision
-        )
+        self._predictor = make_predictor(self.model, self.device, self.settings.params, planes=FOREGROUND)
         self._current: dict[tuple[str, int], _Field] = {}
 
     def wells(self, wells: list[str], upstream: Mapping[str, list[Json]]) -> Iterator[tuple[str, WellOutcome]]:
@@ -156,7 +159,7 @@ class _Segmenter:
 
     def _crops(
         self, wells: list[str], upstream: Mapping[str, list[Json]], open_wells: dict[str, list[_Field]]
-    ) -> Iterator[tuple[Crop, Tensor]]:
+    ) -> Iterator[tuple[Crop, CellPixels]]:
         for well in wells:
             open_wells[well] = []
             for index in range(self._store.n_fields(well)):
@@ -201,7 +204,7 @@ class _Segmenter:
         )
         return self._failed(well, index, error)
 
-    def _field_crops(self, position: _Field) -> Iterator[tuple[Crop, Tensor]]:
+    def _field_crops(self, position: _Field) -> Iterator[tuple[Crop, CellPixels]]:
         channels, store = self.settings.channels, position.store
         if store is None:
             return
@@ -223,39 +226,42 @@ class _Segmenter:
             return  # an image of one value, such as the zeros of a dead camera, holds nothing to find
         for crop in crops:
             for cargo in cargoes:
-                image = network_input(
+                pixels = CellPixels(
                     cargo[crop.box],
                     lysosome[crop.box],
                     crop.inside,
                     pixel_size_um=position.pixel_size_um,
-                    normalization=_normalization(self.settings.params, self.model),
+                    normalization=normalization_of(self.settings.params, self.model),
                     in_channels=self.model.card.architecture.in_channels,
                 )
-                yield (position.well, position.index, crop), image
+                yield (position.well, position.index, crop), pixels
 
-    def _objects(self, crops: Iterator[tuple[Crop, Tensor]]) -> Iterator[tuple[Crop, Instances]]:
-        """Objects of each cell at the model's pixel size: the first cargo's crop finds them, all classify them."""
-        params = self.settings.params
+    def _objects(self, crops: Iterator[tuple[Crop, CellPixels]]) -> Iterator[tuple[Crop, Instances]]:
+        """Objects of each cell at the field's pixel size, found in threads of their own, in the order of the cells."""
+        return in_order(self._find, self._predicted(crops), threads=self.object_threads)
+
+    def _predicted(self, crops: Iterator[tuple[Crop, CellPixels]]) -> Iterator[tuple[Crop, list[NDArray[np.float32]]]]:
+        """A cell's probabilities by each cargo, the first one first."""
         predicted = self._predictor.predict(crops)
         for crop, probabilities in predicted:
-            objects = split_objects(
-                probabilities,
-                foreground_threshold=params.foreground_threshold,
-                split_depth_um=params.split_depth_um,
-            )
-            for _ in self.settings.channels.other_cargoes:
-                _, probabilities_of_other = next(predicted)
-                objects = classify_too(objects, probabilities_of_other)
-            yield crop, objects
+            others = [next(predicted)[1] for _ in self.settings.channels.other_cargoes]
+            yield crop, [probabilities, *others]
 
-    def _collect(self, position: _Field, crop: CellCrop, fine: Instances) -> None:
-        """Draw the objects of one cell into the label images of its field."""
-        found = to_field(
-            fine,
-            crop.inside,
-            pixel_size_um=position.pixel_size_um,
-            min_area_um2=self.settings.params.min_object_area_um2,
+    def _find(self, item: tuple[Crop, list[NDArray[np.float32]]]) -> tuple[Crop, Instances]:
+        """The first cargo's probabilities find the objects, all classify them."""
+        (well, index, crop), (first, *others) = item
+        params = self.settings.params
+        fine = split_objects(
+            first, foreground_threshold=params.foreground_threshold, split_depth_um=params.split_depth_um
         )
+        for probabilities in others:
+            fine = classify_too(fine, probabilities)
+        pixel_size_um, least = self._current[well, index].pixel_size_um, params.min_object_area_um2
+        found = to_field(fine, crop.inside, pixel_size_um=pixel_size_um, min_area_um2=least)
+        return (well, index, crop), found
+
+    def _collect(self, position: _Field, crop: CellCrop, found: Instances) -> None:
+        """Draw the objects of one cell into the label images of its field."""
         offset = len(position.rows)
         drawn = found.labels > 0
         position.labels[crop.box][drawn] = found.labels[drawn] + offset
@@ -300,13 +306,14 @@ class _Segmenter:
                 "model": self.model.card.model_dump(mode="json"),
                 "batch_size": self._predictor.batch_size,
                 "batch_halvings": self._predictor.halvings,
+                "network": self._predictor.way,
             },
         )
 
 
-def _normalization(params: SegmentParams, model: Model) -> Normalization:
-    choice = model.card.normalization if params.normalization == "model" else params.normalization
-    return "joint" if choice == "joint" else "cell"
+def _object_threads(device: torch.device, cores: int) -> int:
+    """Threads that find objects: all cores where the network runs elsewhere, else one for what it leaves over."""
+    return cores if device.type != "cpu" else max(1, cores // _NETWORK_CORES)
 
 
 def _failed_before(index: int, upstream: list[Json]) -> bool:

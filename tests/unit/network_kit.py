@@ -38,6 +38,11 @@ def batches_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lysoquant.model.predict.tiles_go_one_by_one", lambda device: False)
 
 
+def all_work_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictors made from here on take the fast path of a GPU, with the processor standing in for it."""
+    monkeypatch.setattr("lysoquant.model.predict.stays_on_device", lambda device: True)
+
+
 def threshold_model() -> Model:
     return Model(network=Threshold(), card=ModelCard(name="threshold", architecture=TINY), sha256="0" * 64)  # type: ignore[arg-type]
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from lysoquant.benchmark.page import fill_page
-from lysoquant.benchmark.speed.inference import arithmetic, image_by_image
+from lysoquant.benchmark.speed.arithmetic import arithmetic
+from lysoquant.benchmark.speed.inference import image_by_image
 from lysoquant.benchmark.speed.parts import PARTS, choose_parts
 from lysoquant.benchmark.speed.table import Table, markdown, write_tables
 from lysoquant.cli.main import invoke

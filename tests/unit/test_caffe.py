@@ -20,7 +20,8 @@ from lysoquant.cli.main import invoke
 from lysoquant.errors import InputError, ModelError
 from lysoquant.layout import Layout
 from lysoquant.model.caffe import import_caffe, layer_names
-from lysoquant.model.predict import Predictor, TilePlan
+from lysoquant.model.cuts import TilePlan
+from lysoquant.model.predict import Predictor
 from lysoquant.model.weights import check_fit, load_model, read_card
 
 Array = NDArray[Any]

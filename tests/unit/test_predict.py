@@ -9,14 +9,15 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, tiny_network
 
 from lysoquant.errors import InputError, StageError
-from lysoquant.model.network import Architecture
+from lysoquant.model.cuts import Cuts, TilePlan, abutting_cuts, mirrored
+from lysoquant.model.network import Architecture, valid_loss_px
 from lysoquant.model.precision import autocast, choose_device, has_bf16, resolve_precision
-from lysoquant.model.predict import Cuts, Predictor, TilePlan, abutting_cuts, mirrored
+from lysoquant.model.predict import Predictor
 from lysoquant.model.weights import Model, ModelCard
 
 CPU = torch.device("cpu")
@@ -176,6 +177,54 @@ def test_tiled_equals_untiled_where_the_margin_holds_the_receptive_field() -> No
     with torch.inference_mode():
         expected = torch.softmax(network(image[None]), dim=1)[0].numpy()
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+def reach_px(architecture: Architecture) -> int:
+    """How far to one side a score can see: what its convolutions take, and the rest of its coarsest pixel's group."""
+    return valid_loss_px(architecture.levels - 1) // 2 + architecture.multiple - 1
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_a_score_sees_as_far_as_worked_out_and_no_further(levels: int) -> None:
+    """By the gradient of the scores along an edge, of a network that lets everything through."""
+    architecture = Architecture(levels=levels, base_features=1)
+    network = tiny_network(seed=1, architecture=architecture).eval().double()
+    for weights in network.parameters():
+        torch.nn.init.ones_(weights)
+    reach, length = reach_px(architecture), 4 * reach_px(architecture) // architecture.multiple * architecture.multiple
+    images = torch.rand(1, 3, architecture.multiple, length, dtype=torch.float64).requires_grad_()
+    furthest = 0
+    for place in range(length // 2, length // 2 + architecture.multiple):
+        (slope,) = torch.autograd.grad(network(images)[0, 0, 0, place], images)
+        seen = slope[0].abs().amax(dim=(0, 1)).nonzero().flatten()
+        furthest = max(furthest, place - int(seen.min()), int(seen.max()) - place)
+    assert reach - architecture.multiple < furthest <= reach
+
+
+@given(levels=st.integers(2, 4), extra=st.integers(0, 3), edges=st.tuples(st.integers(1, 200), st.integers(1, 200)))
+@settings(max_examples=25, deadline=None)
+def test_tiled_equals_untiled_with_a_margin_of_what_a_score_sees(
+    levels: int, extra: int, edges: tuple[int, int]
+) -> None:
+    """Everywhere, whatever the cut: of the crop with as much nothing beyond it as the last tile has."""
+    architecture = Architecture(levels=levels, base_features=2)
+    network = tiny_network(seed=levels, architecture=architecture).eval()
+    margin = reach_px(architecture)
+    tile_px = (2 * margin // architecture.multiple + 2 + extra) * architecture.multiple
+    plan, image = TilePlan(tile_px, margin), crop(sum(edges), *edges)
+    found = Predictor(
+        Model(network=network, card=ModelCard(name="some", architecture=architecture), sha256=""),
+        CPU,
+        plan,
+        2,
+        precision="fp32",
+    )
+    ((_, probabilities),) = found.predict([(0, image)])
+    cuts = [plan.cuts(length, multiple=architecture.multiple) for length in edges]
+    bottom, right = (cut.tiles[-1][0] + cut.size - length for cut, length in zip(cuts, edges, strict=True))
+    with torch.inference_mode():
+        whole = torch.softmax(network(torch.nn.functional.pad(image, (0, right, 0, bottom))[None]), dim=1)[0]
+    np.testing.assert_allclose(probabilities, whole[:, : edges[0], : edges[1]].numpy(), atol=1e-4)
 
 
 def test_on_the_processor_each_tile_goes_by_itself_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lysoquant.model.preprocess import (
+    CellPixels,
     estimate_noise,
     model_coordinates,
     model_length,
@@ -19,6 +20,7 @@ from lysoquant.model.preprocess import (
     normalise,
     resample_linear,
 )
+from lysoquant.model.preprocess_device import network_input_from, packed
 
 Array = NDArray[Any]
 
@@ -168,3 +170,36 @@ def test_the_input_is_cargo_then_lysosome_then_zeros() -> None:
     np.testing.assert_allclose(found[0].numpy(), loop_resample(normal[0], 0.08), atol=1e-5)
     np.testing.assert_allclose(found[1].numpy(), loop_resample(normal[1], 0.08), atol=1e-5)
     assert network_input(cargo, lysosome, inside, pixel_size_um=0.08, in_channels=2).shape == (2, 64, 96)
+
+
+@pytest.mark.parametrize("normalization", ["cell", "joint"])
+@pytest.mark.parametrize("shape", [(60, 47), (2, 9), (1, 1), (33, 64)])
+@pytest.mark.parametrize("kind", ["rings", "flat", "outside", "dim"])
+def test_where_the_network_is_the_same_values_are_made(normalization: Any, shape: tuple[int, int], kind: str) -> None:
+    """Percentiles between pixels, noise of an even and an odd number of pixels, no contrast, no cell."""
+    rng = np.random.default_rng(len(kind))
+    planes = rng.integers(0, 200 if kind == "dim" else 2**16, (2, *shape)).astype(np.uint16)
+    if kind == "flat":
+        planes[:] = 700
+    inside = np.zeros(shape, bool) if kind == "outside" else rng.random(shape) > 0.3
+    cell = CellPixels(planes[0], planes[1], inside, 0.06, normalization)
+    found = network_input_from(packed(cell), cell)
+    assert found.shape == (3, *cell.model_shape)
+    np.testing.assert_allclose(found.numpy(), cell.network_input().numpy(), atol=2e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    length=st.integers(1, 30), pixel_size_um=st.floats(0.02, 0.13), place=st.integers(0, 29), start=st.integers(0, 150)
+)
+def test_a_cell_reaches_where_its_mask_has_a_share(length: int, pixel_size_um: float, place: int, start: int) -> None:
+    inside = np.zeros((1, length), bool)
+    inside[0, place % length] = True
+    cell = CellPixels(inside.astype(np.float32), inside.astype(np.float32), inside, pixel_size_um)
+    mask = torch.from_numpy(inside.astype(np.float64))[None]
+    share = resample_linear(mask, pixel_size_um=pixel_size_um)[0, 0]
+    columns = torch.arange(min(start, len(share) - 1), len(share))
+    assert cell.reaches(torch.zeros(1, dtype=torch.int64), columns) >= bool(share[columns].any())
+    if cell.reaches(torch.zeros(1, dtype=torch.int64), columns):
+        beside = resample_linear(mask, pixel_size_um=pixel_size_um)[0, 0, max(int(columns[0]) - 7, 0) :]
+        assert beside.any()

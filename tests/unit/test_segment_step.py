@@ -435,7 +435,7 @@ def test_the_models_normalization_holds_unless_the_settings_say_otherwise(
         seen.append(options["normalization"])
         return torch.zeros(3, 8, 8)
 
-    monkeypatch.setattr("lysoquant.segment.step.network_input", spy)
+    monkeypatch.setattr("lysoquant.segment.step.CellPixels", spy)
     make_project(layout, wells={"B02": 1})
     for choice in ("model", "cell", "joint"):
         segment(layout, settings(normalization=choice), wells=["B02"])

@@ -12,8 +12,9 @@ from lysoquant.evaluate.run import as_prediction
 from lysoquant.evaluate.score import Prediction
 from lysoquant.examples.example import Example
 from lysoquant.model.precision import choose_device
-from lysoquant.model.predict import Predictor, TilePlan
+from lysoquant.model.predict import Predictor
 from lysoquant.model.weights import check_fit, load_model
+from lysoquant.segment.network import make_predictor
 from lysoquant.segment.params import SegmentParams
 
 
@@ -57,10 +58,7 @@ class NetworkMethod:
                 f"{self.path} has {architecture.levels} levels, not {self.levels}; give a model of {self.levels} levels"
             )
         settings = SegmentParams()
-        predictor = Predictor(
-            model, choose_device("auto"), TilePlan(settings.tile_px, settings.overlap_px), settings.batch_size
-        )
-        return TrainedNetwork(predictor, settings)
+        return TrainedNetwork(make_predictor(model, choose_device("auto"), settings), settings)
 
 
 @dataclass(frozen=True)
