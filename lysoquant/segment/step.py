@@ -122,6 +122,15 @@ class _Field:
     rows: list[tuple[int, int, int, float, bool, *tuple[float | bool, ...]]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What a field's objects are found from."""
+
+    cargoes: Sequence[NDArray[np.generic]]
+    lysosome: NDArray[np.generic]
+    crops: Sequence[CellCrop]
+
+
 _NETWORK_CORES: Final = 8
 """Cores on which the network takes as long as one thread takes for the objects of the same cells."""
 
@@ -160,6 +169,17 @@ class _Segmenter:
     def _crops(
         self, wells: list[str], upstream: Mapping[str, list[Json]], open_wells: dict[str, list[_Field]]
     ) -> Iterator[tuple[Crop, CellPixels]]:
+        """Crops of all fields; the next field is read while those of one are on their way."""
+        positions = self._positions(wells, upstream, open_wells)
+        for position, read in in_order(self._read, positions, threads=1):
+            if isinstance(read, FieldError):
+                position.report = self._failed(position.well, position.index, read)
+            elif read is not None:
+                yield from self._field_crops(position, read)
+
+    def _positions(
+        self, wells: list[str], upstream: Mapping[str, list[Json]], open_wells: dict[str, list[_Field]]
+    ) -> Iterator[_Field]:
         for well in wells:
             open_wells[well] = []
             for index in range(self._store.n_fields(well)):
@@ -167,7 +187,7 @@ class _Segmenter:
                 open_wells[well].append(position)
                 self._current[well, index] = position
                 if position.report["status"] != FAILED and not _failed_before(index, upstream[well]):
-                    yield from self._field_crops(position)
+                    yield position
 
     def _open_field(self, well: str, index: int, upstream: list[Json]) -> _Field:
         store = self._store.field(well, index)
@@ -204,10 +224,11 @@ class _Segmenter:
         )
         return self._failed(well, index, error)
 
-    def _field_crops(self, position: _Field) -> Iterator[tuple[Crop, CellPixels]]:
+    def _read(self, position: _Field) -> tuple[_Field, _Read | FieldError | None]:
+        """Pixels and cells of a field, or why not; nothing where there is nothing to find."""
         channels, store = self.settings.channels, position.store
         if store is None:
-            return
+            return position, None
         try:
             cargoes = [store.read(label) for label in channels.cargoes]
             lysosome = store.read(channels.lysosome)
@@ -220,15 +241,17 @@ class _Segmenter:
             crops = list(cell_crops(cells))
             require_reasonable(crops, pixel_size_um=position.pixel_size_um)
         except FieldError as error:
-            position.report = self._failed(position.well, position.index, error)
-            return
-        if all(plane.min() == plane.max() for plane in (cargoes[0], lysosome)):
-            return  # an image of one value, such as the zeros of a dead camera, holds nothing to find
-        for crop in crops:
-            for cargo in cargoes:
+            return position, error
+        # An image of one value, such as the zeros of a dead camera, holds nothing to find.
+        flat = all(plane.min() == plane.max() for plane in (cargoes[0], lysosome))
+        return position, None if flat else _Read(cargoes, lysosome, crops)
+
+    def _field_crops(self, position: _Field, read: _Read) -> Iterator[tuple[Crop, CellPixels]]:
+        for crop in read.crops:
+            for cargo in read.cargoes:
                 pixels = CellPixels(
                     cargo[crop.box],
-                    lysosome[crop.box],
+                    read.lysosome[crop.box],
                     crop.inside,
                     pixel_size_um=position.pixel_size_um,
                     normalization=normalization_of(self.settings.params, self.model),

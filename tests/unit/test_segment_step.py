@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, write_tiny
+from network_kit import Threshold, all_work_as_on_a_gpu, batches_as_on_a_gpu, threshold_model, write_tiny
 from numpy.typing import NDArray
 
 from lysoquant.channels import Channels
@@ -455,3 +455,36 @@ def test_a_missing_upstream_record_model_or_gpu_is_said_before_any_work(
     layout.well_record("P1", "cells", "B02").unlink()
     with pytest.raises(StageError, match="no cells record of well B02"):
         segment(layout)
+
+
+@pytest.mark.parametrize("cargoes", [(), ("LC3",)])
+@pytest.mark.parametrize("batch_size", ["auto", 3])
+def test_the_fast_path_of_a_gpu_gives_the_labels_of_the_processor_and_says_how(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, cargoes: tuple[str, ...], batch_size: Any
+) -> None:
+    make_project(layout)
+    add_channels(layout, LC3=(2, 4))
+    write_tiny(layout.project / "tiny.safetensors", seed=5)
+    before = segment(layout, settings(other_cargoes=cargoes, batch_size=1), cores=2)
+    images = {well: [labels(layout, well, index) for index in range(count)] for well, count in WELLS.items()}
+    tables = {well: table(layout, well) for well in WELLS}
+    assert before["wells"]["A01"]["network"] == {"path": "processor"}
+    all_work_as_on_a_gpu(monkeypatch)
+    after = segment(layout, settings(other_cargoes=cargoes, batch_size=batch_size), cores=2)
+    for well, count in WELLS.items():
+        assert after["wells"][well]["network"]["path"] == "fast"
+        assert after["wells"][well]["counts"]["objects"] == before["wells"][well]["counts"]["objects"] > 0
+        pd.testing.assert_frame_equal(table(layout, well), tables[well], rtol=0, atol=1e-5)
+        for index in range(count):
+            for found, expected in zip(labels(layout, well, index), images[well][index], strict=True):
+                np.testing.assert_array_equal(found, expected)
+    counts = [sum(record["wells"][well]["counts"]["tiles"] for well in WELLS) for record in (before, after)]
+    assert counts == [3 * TILES_A_FIELD * (1 + len(cargoes))] * 2
+
+
+def test_the_plain_path_of_a_gpu_is_one_setting_away(layout: Layout, network: Threshold, monkeypatch: Any) -> None:
+    batches_as_on_a_gpu(monkeypatch)
+    all_work_as_on_a_gpu(monkeypatch)
+    record = segment(make_project(layout), settings(gpu_path="plain", batch_size=4))
+    assert record["wells"]["A01"]["network"] == {"path": "plain"}
+    assert network.batches == [4] * 7 + [2]
