@@ -7,6 +7,7 @@ records and the only thing that the workflow tracks. Both are written whole or n
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import json
@@ -178,13 +179,19 @@ def read_json(path: Path) -> Json | None:
 
 def versions() -> dict[str, str]:
     """Versions of what takes part in a result."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """The same, looked up once: every well's record has them, and a look-up reads the packages' metadata."""
     found = {"lysoquant": __version__, "python": platform.python_version()}
     for name in _VERSIONED:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return tuple(found.items())
 
 
 def field_report(index: int, *, status: str = OK, reasons: Sequence[str] = (), **values: float | int) -> Json:

@@ -19,7 +19,9 @@ _SOURCES: Final[dict[str, tuple[str, ...]]] = {
     "cells": ("cells", "illumination/flat_field.py", "io/flat_fields.py", "io/rois.py"),
     "segment": (
         "segment",
+        "model/architecture.py",
         "model/batches.py",
+        "model/card.py",
         "model/cuts.py",
         "model/flow.py",
         "model/gpu_flow.py",

@@ -217,7 +217,10 @@ def _join_parts(layout: Layout, plates: Sequence[Plate], *, cores: int, dask: Da
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(_STAGE, total=sum(n_wells), done=n_done))
         if todo:
-            pool = stack.enter_context(workers(dask, cores=cores, logs=layout.workers_logs(_STAGE)))
+            logs, n_left = layout.workers_logs(_STAGE), sum(n_wells) - n_done
+            pool = stack.enter_context(
+                workers(dask, cores=cores, logs=logs, preload=[Plate.__module__], n_tasks=n_left)
+            )
         for number in todo:
             plate = plates[number]
 

@@ -20,9 +20,10 @@ from lysoquant.examples.written import CHANNELS, file_name, write_example
 from lysoquant.io.rois import read_outlines
 from lysoquant.io.stacks import open_stack
 from lysoquant.io.store import FieldStore, PlateStore
+from lysoquant.model.card import check_fit
 from lysoquant.model.precision import choose_device
 from lysoquant.model.preprocess import CellPixels
-from lysoquant.model.weights import Model, check_fit, load_model
+from lysoquant.model.weights import Model, load_model
 from lysoquant.progress import Progress
 from lysoquant.segment.crops import CellCrop, cell_crops
 from lysoquant.segment.network import make_predictor, normalization_of

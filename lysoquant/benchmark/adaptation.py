@@ -18,7 +18,7 @@ from lysoquant.examples.annotated import read_examples
 from lysoquant.examples.heldout import shifted, usual
 from lysoquant.examples.written import write_example
 from lysoquant.metrics.overlap import share
-from lysoquant.model.weights import read_card
+from lysoquant.model.card import read_card
 from lysoquant.train.loop import train
 from lysoquant.train.settings import TrainSettings
 from lysoquant.train.sources import AnnotatedSource, MixedSource, SimulatedSource

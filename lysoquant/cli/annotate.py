@@ -117,7 +117,7 @@ def _source(
     from lysoquant.config import load_project
     from lysoquant.examples.crops import choose_channels
     from lysoquant.io.store import PlateStore
-    from lysoquant.model.weights import model_path
+    from lysoquant.model.card import model_path
     from lysoquant.segment.params import SegmentParams
 
     if (source / "config" / "config.yaml").is_file():

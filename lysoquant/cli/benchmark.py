@@ -43,8 +43,8 @@ def accuracy(
     from lysoquant.benchmark.baselines import choose
     from lysoquant.benchmark.fields import held_out_cells, tuning_cells
     from lysoquant.benchmark.table import write_table
+    from lysoquant.model.card import model_path
     from lysoquant.model.precision import choose_device
-    from lysoquant.model.weights import model_path
     from lysoquant.progress import Progress
 
     chosen = choose(methods, model=model_path(model), unet5=unet5)
@@ -78,8 +78,8 @@ def accuracy(
 def adaptation(output: Path, model: str, cells: int, iterations: int, test_cells: int, seed: int, device: str) -> None:
     """Correct a few cells of an unseen appearance, train on with them, and say how much of the lost F1 comes back."""
     from lysoquant.benchmark.adaptation import adapt
+    from lysoquant.model.card import model_path
     from lysoquant.model.precision import choose_device
-    from lysoquant.model.weights import model_path
     from lysoquant.progress import Progress
 
     with Progress("adaptation", total=6) as progress:
@@ -226,8 +226,9 @@ def workflow(output: Path, plates: int, wells: int, fields: int) -> None:
 )
 @click.option("--images", type=click.IntRange(1), default=2, show_default=True, help="Simulated fields.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Of which the best counts.")
+@click.option("--wells", default="6,24,96", show_default=True, help="Of the whole plates, comma-separated.")
 @device_option(verb="runs")
-def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, device: str) -> None:
+def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, wells: str, device: str) -> None:
     """How much of the machine is used, beside other ways of doing the same: tables and JSON of one run."""
     from lysoquant.model.memory import keep_freed_memory
 
@@ -243,7 +244,13 @@ def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, devic
 
     chosen = choose_parts(parts)
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    scale = Scale(images=images, repeats=repeats, threads=threads, device=choose_device(device).type)
+    scale = Scale(
+        images=images,
+        repeats=repeats,
+        threads=threads,
+        device=choose_device(device).type,
+        wells=tuple(_counts("--wells", wells)),
+    )
     found = {}
     with Progress("speed", total=len(chosen)) as progress:
         for name, part in chosen.items():

@@ -67,8 +67,8 @@ def evaluate(
     from lysoquant.evaluate.figure import write_figure
     from lysoquant.evaluate.report import summary_text, write_report
     from lysoquant.evaluate.run import evaluate as run
+    from lysoquant.model.card import model_path
     from lysoquant.model.precision import choose_device
-    from lysoquant.model.weights import model_path
     from lysoquant.progress import Progress
 
     file, target = model_path(model), choose_device(device)

@@ -17,7 +17,8 @@ def model() -> None:
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), required=False)
 def info(path: Path | None) -> None:
     """Print the card of the model file PATH, or of the shipped model."""
-    from lysoquant.model.weights import load_model, model_path
+    from lysoquant.model.card import model_path
+    from lysoquant.model.weights import load_model
 
     file = model_path("default" if path is None else str(path))
     loaded = load_model(file)
@@ -72,8 +73,9 @@ def import_caffe(modeldef: Path, weights: Path, out: Path) -> None:
 @click.option("--model", "path", type=click.Path(path_type=Path, dir_okay=False), help="Model file; else the shipped.")
 def export(out: Path, form: Literal["bioimageio", "onnx"], path: Path | None) -> None:
     """Write a model to OUT for other programs, and run it there on the shipped test tile."""
+    from lysoquant.model.card import model_path
     from lysoquant.model.export import export as run
-    from lysoquant.model.weights import load_model, model_path
+    from lysoquant.model.weights import load_model
 
     exported = run(load_model(model_path("default" if path is None else str(path))), out, form=form)
     size = " x ".join(map(str, exported.shape))

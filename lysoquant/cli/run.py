@@ -16,6 +16,7 @@ from lysoquant.cli.storage import nearly_full, storage_named
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import Plan
+from lysoquant.project.doctor.before import check_before_run
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
 from lysoquant.project.pilot import PilotWell, choose_pilot, pilot_text, plan_pilot
@@ -105,9 +106,6 @@ def run(
 
 
 def _check(plan: Plan, profile: str | None, snakemake_arguments: Sequence[str]) -> None:
-    # Imported here: it needs torch.
-    from lysoquant.project.doctor.before import check_before_run
-
     check_before_run(plan, on_slurm=uses_slurm(profile_folder(profile), snakemake_arguments))
 
 

@@ -109,7 +109,7 @@ def _settings(recipe: str, given: dict[str, Any]) -> Any:
     from dataclasses import replace
 
     from lysoquant.errors import InputError
-    from lysoquant.model.weights import model_path, read_card
+    from lysoquant.model.card import model_path, read_card
     from lysoquant.train.settings import TrainSettings, paper_settings
 
     settings = paper_settings() if recipe == "paper" else TrainSettings()

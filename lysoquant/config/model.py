@@ -24,13 +24,13 @@ ProjectPath = Annotated[str, Field(min_length=1, max_length=4096)]
 class WellsPerJob(Params):
     """Wells that one job of a stage takes, by stage."""
 
-    convert: Annotated[int, Field(ge=1)] = 8
+    convert: Annotated[int, Field(ge=1)] = 16
     """Wells in one job of convert."""
-    cells: Annotated[int, Field(ge=1)] = 8
+    cells: Annotated[int, Field(ge=1)] = 16
     """Wells in one job of cells."""
-    segment: Annotated[int, Field(ge=1)] = 12
+    segment: Annotated[int, Field(ge=1)] = 24
     """Wells in one job of segment."""
-    measure: Annotated[int, Field(ge=1)] = 12
+    measure: Annotated[int, Field(ge=1)] = 24
     """Wells in one job of measure."""
 
 

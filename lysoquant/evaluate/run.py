@@ -16,8 +16,9 @@ from lysoquant.evaluate.score import CLASSES, Prediction, score_example
 from lysoquant.examples.example import Example
 from lysoquant.metrics.overlap import share
 from lysoquant.metrics.summary import MeanSd, mean_sd
+from lysoquant.model.card import check_fit
 from lysoquant.model.precision import choose_device
-from lysoquant.model.weights import Model, check_fit, load_model
+from lysoquant.model.weights import Model, load_model
 from lysoquant.segment.instances import split_objects
 from lysoquant.segment.network import make_predictor, normalization_of
 from lysoquant.segment.params import SegmentParams

@@ -105,7 +105,9 @@ def run(
     )
 
     def work(todo: list[str]) -> Iterator[tuple[str, WellOutcome]]:
-        with workers(dask, cores=max(1, cores), logs=layout.workers_logs("measure")) as pool:
+        n_fields = sum(len(reports[well]) for well in todo)
+        logs = layout.workers_logs("measure")
+        with workers(dask, cores=max(1, cores), logs=logs, preload=[__name__], n_tasks=n_fields) as pool:
             for group in batch.groups(todo, at_least=pool.n_ahead):
                 tasks = {well: batch.tasks(well) for well in group}
                 measured = iter(pool.map(_measure, [task for some in tasks.values() for task in some]))

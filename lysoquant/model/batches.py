@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from lysoquant.model.network import Architecture
+from lysoquant.model.architecture import Architecture
 
 BatchChoice = int | Literal["auto"]
 

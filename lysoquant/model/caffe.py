@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from lysoquant.errors import InputError, ModelError
+from lysoquant.model.architecture import Architecture
 from lysoquant.model.caffe_hdf5 import child, float32_array, float32_shape, group, numbers, opened, texts
-from lysoquant.model.network import Architecture, UNet
-from lysoquant.model.weights import MAX_BYTES, ModelCard, save_model
+from lysoquant.model.card import MAX_BYTES, ModelCard
+from lysoquant.model.network import UNet
+from lysoquant.model.weights import save_model
 from lysoquant.record import digest_file
 from lysoquant.units import MODEL_PIXEL_SIZE_UM
 from lysoquant.vocabulary import CLASS_NAMES

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lysoquant.errors import InputError, ModelError
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import DEFAULT_MODEL, ModelCard, check_fit
 from lysoquant.model.cuts import mirrored
-from lysoquant.model.network import Architecture
 from lysoquant.model.package import INPUT, OUTPUT, write_package
 from lysoquant.model.preprocess import Normalization, network_input
-from lysoquant.model.weights import DEFAULT_MODEL, Model, ModelCard, check_fit
+from lysoquant.model.weights import Model
 
 Format = Literal["onnx", "bioimageio"]
 

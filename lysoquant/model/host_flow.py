@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lysoquant.model.batches import Batch
+from lysoquant.model.clock import NetworkClock
 from lysoquant.model.flow import Counts, background, deterministic, does_not_fit, is_out_of_memory
 from lysoquant.model.inference import inference_network
 from lysoquant.model.precision import Precision
@@ -38,6 +39,7 @@ class HostNetwork:
             else ThreadPoolExecutor(1)
         )
         self._network = inference_network(model.network, device, precision)
+        self.clock = NetworkClock()
 
     def submit(self, tiles: list[Tile[Any]], slots: int) -> Future[Tensor]:
         """Have tiles of one shape go through the network."""
@@ -49,7 +51,7 @@ class HostNetwork:
         for image, tile in zip(images, tiles, strict=False):
             part = self.tiler.image(tile)
             image[:, : part.shape[1], : part.shape[2]] = part
-        with torch.inference_mode(), deterministic(self.device):
+        with self.clock.call(), torch.inference_mode(), deterministic(self.device):
             scores = self._network(images.to(self.device))
             return torch.softmax(scores, dim=1)[: len(tiles), self.planes].cpu()
 

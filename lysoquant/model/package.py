@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lysoquant.errors import ModelError
-from lysoquant.model.weights import DEFAULT_MODEL, Model, ModelCard
+from lysoquant.model.card import DEFAULT_MODEL, ModelCard
+from lysoquant.model.weights import Model
 from lysoquant.record import digest_file
 
 if TYPE_CHECKING:

@@ -127,6 +127,13 @@ class Predictor:
         told: dict[str, str | int] = {"path": "fast", "replayed_calls": replays.replayed}
         return told | ({"not_recorded": replays.reason} if replays.reason else {})
 
+    def network_time(self) -> dict[str, float]:
+        """``network_seconds`` and ``network_cpu_seconds`` since this was last asked; nothing where calls go on alone.
+
+        A GPU's own path does not wait for its calls, so that this process can't say how long they take.
+        """
+        return self._network.clock.lap() if isinstance(self._network, HostNetwork) else {}
+
     def predict(self, crops: Iterable[tuple[Key, Source]]) -> Iterator[tuple[Key, NDArray[np.float32]]]:
         """Class probabilities of crops, in the order in which the crops came.
 

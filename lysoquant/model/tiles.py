@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from lysoquant.errors import InputError
+from lysoquant.model.card import ModelCard
 from lysoquant.model.cuts import Cuts, TilePlan, abutting_cuts, mirrored, up
 from lysoquant.model.preprocess import CellPixels
-from lysoquant.model.weights import ModelCard
 
 Key = TypeVar("Key", bound=Hashable)
 Source = Tensor | CellPixels

@@ -12,13 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import lysoquant
 from lysoquant.cells.cellpose_file import cellpose_file
 from lysoquant.cells.params import METHODS_OF_PIXELS
 from lysoquant.cells.template import fill_template
 from lysoquant.config import Project
 from lysoquant.errors import ConfigError, InputError
-from lysoquant.project.resources import CELLPOSE, CELLPOSE_ON_GPU
+from lysoquant.model.card import DEFAULT_MODEL
+from lysoquant.project.resources import CELLPOSE, CELLPOSE_ON_GPU, THREADS, local_threads
 from lysoquant.record import digest_file, digest_json
 from lysoquant.vocabulary import well_order
 
@@ -29,8 +29,6 @@ UPSTREAM: Final[Mapping[str, tuple[str, ...]]] = {
     "measure": ("convert", "cells", "segment"),
 }
 """Stages whose output a batch stage reads."""
-
-DEFAULT_MODEL: Final = Path(lysoquant.__file__).parent / "model" / "weights" / "default.safetensors"
 
 
 @dataclass(frozen=True)
@@ -242,6 +240,13 @@ class Plan:
     def networks(self) -> tuple[str, ...]:
         """Stages that run a network, on a GPU where there is one."""
         return ("cells", "segment") if self.project.config.cells.method == "cellpose" else ("segment",)
+
+    def threads(self, stage: str, *, cores: int | None) -> int:
+        """Threads of a stage's jobs on this host with so many cores; on a cluster (None) a job has all of its own."""
+        if cores is None or stage in self.networks:
+            return THREADS[stage]
+        n_jobs = sum(len(self.batches(stage, plate)) for plate in self.plates)
+        return local_threads(stage, cores=cores, n_jobs=n_jobs)
 
     def needs(self, stage: str) -> str:
         """Under which name :data:`lysoquant.project.resources.NEEDS` has the needs of a stage's jobs."""

@@ -11,6 +11,22 @@ THREADS: Final[Mapping[str, int]] = {"convert": 4, "cells": 4, "segment": 8, "me
 """Processor cores of a stage's job, fewer where a run has fewer."""
 
 
+def local_threads(stage: str, *, cores: int, n_jobs: int) -> int:
+    """Threads of a job on this host, where the jobs of a stage lie side by side before they get threads of their own.
+
+    A job starts and ends in one thread, and its wells share one interpreter: two jobs of a thread each are done before
+    two of two threads, one after the other. What runs a network keeps its threads: each job holds a network.
+
+    Parameters
+    ----------
+    cores : int
+        That the run may take.
+    n_jobs : int
+        Of the stage in the whole project.
+    """
+    return max(1, min(THREADS[stage], cores // max(1, n_jobs)))
+
+
 @dataclass(frozen=True)
 class Needs:
     """What a job of a stage needs, with room to spare.

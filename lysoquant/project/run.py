@@ -27,6 +27,7 @@ import lysoquant
 from lysoquant.cells.cellpose_file import cellpose_file, require_cellpose
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
+from lysoquant.model.card import check_fit, read_card
 from lysoquant.project.batches import model_file
 from lysoquant.project.lock import is_certain
 from lysoquant.project.profile import profile_settings
@@ -109,9 +110,6 @@ def check_model(project: Project) -> None:
     if cells.method == "cellpose":
         require_cellpose()
         cellpose_file(cells.cellpose_model, project=project.layout.project)
-    # Imported here: it needs torch, and only a whole run pays for that.
-    from lysoquant.model.weights import check_fit, read_card
-
     check_fit(read_card(model_file(project)), roles=set(project.config.channels.by_role()))
 
 

@@ -64,9 +64,10 @@ def _share_loaded(labels: NDArray[np.int32], probabilities: NDArray[np.float32])
     """Of each object, loaded over empty and loaded together: float64 array (n,)."""
     count = int(labels.max(initial=0))
     empty, loaded = probabilities[-2:]
+    within = labels > 0
+    numbers, found = labels[within], loaded[within]
     total, of_loaded = (
-        np.bincount(labels.ravel(), weights=plane.ravel(), minlength=count + 1)[1:]
-        for plane in (empty + loaded, loaded)
+        np.bincount(numbers, weights=values, minlength=count + 1)[1:] for values in (empty[within] + found, found)
     )
     return np.asarray(of_loaded / np.maximum(total, 1e-9))
 
@@ -104,7 +105,7 @@ def _fill_lumens(labels: NDArray[np.int32]) -> NDArray[np.int32]:
 
 def _split_part(part: NDArray[np.bool_], depth_px: float) -> tuple[NDArray[np.int32], int]:
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(part), 1.0) * part
-    if distance.max() <= 2 * depth_px:
+    if distance.max() <= 2 * depth_px or _has_one_summit(distance):
         return part.astype(np.int32), 1
     hilltops = distance - reconstruction(distance - depth_px, distance)  # type: ignore[no-untyped-call]
     domes = hilltops > depth_px * 0.999
@@ -113,6 +114,16 @@ def _split_part(part: NDArray[np.bool_], depth_px: float) -> tuple[NDArray[np.in
         return part.astype(np.int32), 1
     basins = watershed(-distance, markers, mask=part)  # type: ignore[no-untyped-call]
     return basins.astype(np.int32), count
+
+
+def _has_one_summit(distance: NDArray[np.float64]) -> bool:
+    """Whether all pixels that no neighbour exceeds lie together, as they do in nine of ten parts.
+
+    Every dome of the reconstruction holds such pixels, and those of two domes do not touch: where there is one group of
+    them there is one dome, and the reconstruction, by far the dearest step, can be spared.
+    """
+    highest = (distance > 0) & (distance >= ndimage.maximum_filter(distance, 3, mode="constant"))
+    return int(ndimage.label(highest, structure=np.ones((3, 3), int))[1]) < 2
 
 
 def to_field(

@@ -18,10 +18,11 @@ from lysoquant.errors import DamagedFieldError, FieldError
 from lysoquant.io.store import FieldStore, PlateStore
 from lysoquant.io.tables import write_parquet
 from lysoquant.layout import Layout
+from lysoquant.model.card import check_fit, model_path
 from lysoquant.model.flow import FOREGROUND
 from lysoquant.model.precision import choose_device, resolve_precision
 from lysoquant.model.preprocess import CellPixels
-from lysoquant.model.weights import Model, check_fit, load_model, model_path
+from lysoquant.model.weights import Model, load_model
 from lysoquant.record import (
     Json,
     WellOutcome,
@@ -330,6 +331,7 @@ class _Segmenter:
                 "batch_size": self._predictor.batch_size,
                 "batch_halvings": self._predictor.halvings,
                 "network": self._predictor.way,
+                **self._predictor.network_time(),
             },
         )
 

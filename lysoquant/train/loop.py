@@ -17,9 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lysoquant.errors import InputError
-from lysoquant.model.network import Architecture, UNet
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import ModelCard
+from lysoquant.model.network import UNet
 from lysoquant.model.precision import autocast, resolve_precision
-from lysoquant.model.weights import ModelCard, load_model, save_model
+from lysoquant.model.weights import load_model, save_model
 from lysoquant.progress import Progress
 from lysoquant.record import digest_file
 from lysoquant.train import curves

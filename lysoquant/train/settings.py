@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lysoquant.model.network import Architecture
+from lysoquant.model.architecture import Architecture
 from lysoquant.train.augment import PAPER
 from lysoquant.train.loss import LossWeights
 from lysoquant.train.tiles import TileSettings

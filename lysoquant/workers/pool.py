@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dask
-
 from lysoquant.errors import StageError
 from lysoquant.workers.params import DaskSettings
+from lysoquant.workers.processes import Processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,7 +32,7 @@ class Workers:
     """
 
     n_workers: int
-    _options: dict[str, Any]
+    _map: Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[Any]]
     _lost: tuple[type[Exception], ...] = ()
 
     @property
@@ -50,17 +48,13 @@ class Workers:
         StageError
             If workers die of a task, and what the function raises.
         """
-        task_of = dask.delayed(function, pure=False)  # type: ignore[attr-defined]
         try:
-            results: Sequence[Result] = dask.compute(  # type: ignore[attr-defined, no-untyped-call]
-                *(task_of(task) for task in tasks), **self._options
-            )
+            return list(self._map(function, tasks))
         except self._lost as error:
             raise StageError(
                 f"a worker ended in the middle of its work ({_one_line(error)}); if it ran out of memory, give it more "
                 "(execution.dask.slurm.memory_mb) or use fewer cores"
             ) from error
-        return list(results)
 
     def stream(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """The function's results in the order of the tasks, with no more than :attr:`n_ahead` in memory."""
@@ -69,8 +63,12 @@ class Workers:
 
 
 @contextmanager
-def workers(settings: DaskSettings, *, cores: int, logs: Path) -> Iterator[Workers]:
+def workers(
+    settings: DaskSettings, *, cores: int, logs: Path, preload: Sequence[str] = (), n_tasks: int | None = None
+) -> Iterator[Workers]:
     """Workers for one job; those that were started for it end with the block.
+
+    Dask itself is imported for a cluster only: here it would cost every job the import of its scheduler.
 
     Parameters
     ----------
@@ -80,34 +78,44 @@ def workers(settings: DaskSettings, *, cores: int, logs: Path) -> Iterator[Worke
         Processes or threads; a cluster has its own.
     logs : pathlib.Path
         Folder for what jobs on SLURM say.
+    preload : sequence of str
+        Modules of the functions that will be mapped: processes then import them once, not each.
+    n_tasks : int, optional
+        Tasks that will come in all. With it, processes are started once that pays and not before.
 
     Raises
     ------
     StageError
         If the cluster's scheduler does not answer, or SLURM gives no job in time.
     """
-    if settings.scheduler == "threads":
-        yield Workers(cores, {"scheduler": "threads", "num_workers": cores})
-    elif settings.scheduler == "slurm":
+    if settings.scheduler == "slurm":
         from lysoquant.workers.slurm import slurm_client
 
         with slurm_client(settings.slurm, logs=logs) as client:
             yield _of_client(client, n_workers=settings.slurm.jobs * settings.slurm.cores)
-    elif settings.scheduler != "processes":
+    elif settings.scheduler not in ("processes", "threads"):
         with _cluster(settings.scheduler) as client:
             yield _of_client(client, n_workers=max(1, sum(client.nthreads().values())))
     elif cores == 1:
-        yield Workers(1, {"scheduler": "synchronous"})
+        yield Workers(1, map)
+    elif settings.scheduler == "threads":
+        with ThreadPoolExecutor(cores) as threads:
+            yield Workers(cores, threads.map)
     else:
-        # Spawned, not forked: a fork would copy the locks of the caller's threads.
-        with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-            yield Workers(cores, {"scheduler": "processes", "pool": pool, "chunksize": 1}, (BrokenProcessPool,))
+        with Processes(cores, preload=preload, n_tasks=n_tasks) as pool:
+            yield Workers(cores, pool.map, (BrokenProcessPool,))
 
 
 def _of_client(client: Any, *, n_workers: int) -> Workers:
+    import dask
     from distributed import KilledWorker
 
-    return Workers(n_workers, {"scheduler": client}, (KilledWorker,))
+    def on_client(function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterable[Any]:
+        task_of = dask.delayed(function, pure=False)  # type: ignore[attr-defined]
+        results: Iterable[Any] = dask.compute(*map(task_of, tasks), scheduler=client)  # type: ignore[attr-defined, no-untyped-call]
+        return results
+
+    return Workers(n_workers, on_client, (KilledWorker,))
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from skimage.measure import label, regionprops
 
 from lysoquant.examples.simulated import to_model
 from lysoquant.metrics.matching import match_iou
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.model.cuts import TilePlan
 from lysoquant.model.predict import Predictor
 from lysoquant.model.preprocess import network_input
-from lysoquant.model.weights import DEFAULT_MODEL, load_model
+from lysoquant.model.weights import load_model
 from lysoquant.segment.instances import split_objects
 from lysoquant.segment.params import SegmentParams
 

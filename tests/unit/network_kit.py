@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lysoquant.model.network import Architecture, UNet
-from lysoquant.model.weights import Model, ModelCard, save_model
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import ModelCard
+from lysoquant.model.network import UNet
+from lysoquant.model.weights import Model, save_model
 
 torch.set_num_threads(1)  # tests run side by side, and tiny networks gain nothing from threads
 

@@ -52,7 +52,7 @@ from lysoquant.errors import InputError
 from lysoquant.evaluate.score import Prediction, score_example, true_objects
 from lysoquant.examples.example import Example
 from lysoquant.metrics.matching import match_distance
-from lysoquant.model.network import Architecture
+from lysoquant.model.architecture import Architecture
 
 CLASSIC: dict[str, tuple[Baseline, float]] = {
     # Least IoU on crisp rings: spots see membranes and not lumens, competition stops where the signal halves.

@@ -172,10 +172,3 @@ def test_cells_ask_for_what_their_method_needs(
     assert job_memory_mb(plan.needs("cells"), n_wells=4, threads=4, attempt=1) == memory_mb
     assert job_runtime_min(plan.needs("cells"), n_wells=4, n_fields=12, threads=4, attempt=1) == minutes
     assert plan.needs("segment") == "segment"
-
-
-def test_the_default_model_is_where_the_model_package_says(layout: Layout) -> None:
-    from lysoquant.model import weights
-    from lysoquant.project import batches
-
-    assert batches.DEFAULT_MODEL == weights.DEFAULT_MODEL

@@ -20,9 +20,10 @@ from lysoquant.cli.main import invoke
 from lysoquant.errors import InputError, ModelError
 from lysoquant.layout import Layout
 from lysoquant.model.caffe import import_caffe, layer_names
+from lysoquant.model.card import check_fit, read_card
 from lysoquant.model.cuts import TilePlan
 from lysoquant.model.predict import Predictor
-from lysoquant.model.weights import check_fit, load_model, read_card
+from lysoquant.model.weights import load_model
 
 Array = NDArray[Any]
 CPU = torch.device("cpu")

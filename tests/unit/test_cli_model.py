@@ -8,8 +8,9 @@ import pytest
 from network_kit import tiny_network, write_tiny
 
 from lysoquant.cli.main import invoke
-from lysoquant.model.network import Architecture
-from lysoquant.model.weights import ModelCard, save_model
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import ModelCard
+from lysoquant.model.weights import save_model
 
 
 def test_the_card_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +46,7 @@ def test_the_card_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_the_shipped_model_is_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("lysoquant.model.weights.DEFAULT_MODEL", write_tiny(tmp_path / "shipped.safetensors"))
+    monkeypatch.setattr("lysoquant.model.card.DEFAULT_MODEL", write_tiny(tmp_path / "shipped.safetensors"))
     assert invoke(["model", "info"]) == 0
     out = capsys.readouterr().out
     assert "shipped.safetensors" in out

@@ -10,8 +10,8 @@ from network_kit import TINY, write_tiny
 from test_train_tiles import a_cell
 
 from lysoquant.cli.main import invoke
-from lysoquant.model.network import Architecture
-from lysoquant.model.weights import DEFAULT_MODEL
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.train.settings import TrainSettings, paper_settings
 from lysoquant.train.sources import AnnotatedSource, MixedSource
 

@@ -497,7 +497,7 @@ def test_images_without_endolysosomes_have_a_figure_without_a_curve(
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tiny shipped model, and two held-out conditions."""
-    monkeypatch.setattr("lysoquant.model.weights.DEFAULT_MODEL", write_tiny(tmp_path / "shipped.safetensors"))
+    monkeypatch.setattr("lysoquant.model.card.DEFAULT_MODEL", write_tiny(tmp_path / "shipped.safetensors"))
     heldout = "lysoquant.examples.heldout."
     monkeypatch.setattr(f"{heldout}PIXEL_SIZES_UM", (0.025,))
     monkeypatch.setattr(f"{heldout}PHOTONS", {"low": 1.0, "high": 2.0})

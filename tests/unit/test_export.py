@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from lysoquant.cli.main import invoke
 from lysoquant.errors import InputError, ModelError
 from lysoquant.model import export, package
-from lysoquant.model.network import Architecture
-from lysoquant.model.weights import Model, ModelCard
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import ModelCard
+from lysoquant.model.weights import Model
 
 PADDINGS = ("zeros", "reflect", "valid")
 SMALL = Architecture(levels=2, base_features=2)

@@ -23,7 +23,7 @@ from lysoquant.io.raw.pixels import inspect_image
 from lysoquant.io.raw.planes import read_plane
 from lysoquant.io.rois import read_outlines
 from lysoquant.io.store import PlateStore
-from lysoquant.model.weights import read_card
+from lysoquant.model.card import read_card
 from lysoquant.record import digest_file, read_json
 from lysoquant.vocabulary import NgffVersion
 

@@ -13,15 +13,16 @@ from network_kit import Threshold, all_work_as_on_a_gpu, threshold_model, tiny_n
 from torch import Tensor
 
 from lysoquant.errors import StageError
+from lysoquant.model.architecture import Architecture, Padding
 from lysoquant.model.batches import MOST_PX, SHARE, Batch, bytes_a_pixel
+from lysoquant.model.card import ModelCard
 from lysoquant.model.cuts import TilePlan
 from lysoquant.model.flow import FOREGROUND
 from lysoquant.model.gpu_flow import CROPS_ON_THEIR_WAY
 from lysoquant.model.lanes import CudaLanes, Lanes, Replay
-from lysoquant.model.network import Architecture, Padding
 from lysoquant.model.predict import Predictor
 from lysoquant.model.preprocess import CellPixels
-from lysoquant.model.weights import Model, ModelCard
+from lysoquant.model.weights import Model
 
 CPU = torch.device("cpu")
 

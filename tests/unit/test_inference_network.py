@@ -13,11 +13,12 @@ import torch
 from network_kit import Threshold, tiny_network
 
 from lysoquant.benchmark.fields import held_out_cells
+from lysoquant.model.architecture import Architecture, Padding
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.model.cuts import TilePlan
 from lysoquant.model.inference import LargestOfFour, fuses, inference_network
-from lysoquant.model.network import Architecture, Padding
 from lysoquant.model.predict import Predictor
-from lysoquant.model.weights import DEFAULT_MODEL, load_model
+from lysoquant.model.weights import load_model
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.morphology import reconstruction
 
+from lysoquant.segment import instances
 from lysoquant.segment.crops import cell_crops
 from lysoquant.segment.instances import Instances, split_objects, to_field
 
@@ -152,3 +154,29 @@ def test_cells_are_cut_out_with_their_own_shape() -> None:
     assert second.box == (slice(1, 4), slice(2, 6))
     assert not second.inside[2, 3]
     assert list(cell_crops(np.zeros((4, 4), np.uint32))) == []
+
+
+def test_summits_spare_reconstructions_and_change_no_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    clouds = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(40, 96, 96)), (0, 3, 3))
+    cells = [probabilities(cloud > 0.01) for cloud in clouds]
+    calls = [0, 0]
+
+    def counted(*images: NDArray[np.float64]) -> Array:
+        calls[-1] += 1
+        return np.asarray(reconstruction(*images))
+
+    monkeypatch.setattr(instances, "reconstruction", counted)
+    calls[-1] = 0
+    quick = [split(found) for found in cells]
+    calls.append(0)
+    monkeypatch.setattr(instances, "_has_one_summit", lambda distance: False)
+    plain = [split(found) for found in cells]
+    assert all(np.array_equal(ours.labels, theirs.labels) for ours, theirs in zip(quick, plain, strict=True))
+    parts = sum(ndimage.label(cloud > 0.01)[1] for cloud in clouds)
+    assert sum(len(found.p_loaded) for found in quick) > parts
+    assert 0 < calls[-2] < calls[-1]
+
+
+def test_a_disc_costs_no_reconstruction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(instances, "reconstruction")
+    assert len(split(probabilities(disc((64, 64), 32, 32, 20))).p_loaded) == 1

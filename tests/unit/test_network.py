@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from lysoquant.errors import InputError
-from lysoquant.model.network import Architecture, UNet, flops
+from lysoquant.model.architecture import Architecture, flops
+from lysoquant.model.network import UNet
 
 Array = NDArray[Any]
 

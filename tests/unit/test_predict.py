@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from network_kit import Threshold, batches_as_on_a_gpu, threshold_model, tiny_network
 
 from lysoquant.errors import InputError, StageError
+from lysoquant.model.architecture import Architecture, valid_loss_px
+from lysoquant.model.card import ModelCard
 from lysoquant.model.cuts import Cuts, TilePlan, abutting_cuts, mirrored
-from lysoquant.model.network import Architecture, valid_loss_px
 from lysoquant.model.precision import autocast, choose_device, has_bf16, resolve_precision
 from lysoquant.model.predict import Predictor
-from lysoquant.model.weights import Model, ModelCard
+from lysoquant.model.weights import Model
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from network_kit import TINY, tiny_network
 from test_train_tiles import a_cell
 
 from lysoquant.errors import InputError
-from lysoquant.model.network import Architecture
+from lysoquant.model.architecture import Architecture
 from lysoquant.model.weights import load_model
 from lysoquant.train import loop
 from lysoquant.train.curves import COLUMNS, draw

@@ -14,8 +14,9 @@ from network_kit import TINY, tiny_network, write_tiny
 from safetensors.torch import load_file, save_file
 
 from lysoquant.errors import InputError, ModelError
-from lysoquant.model.network import Architecture
-from lysoquant.model.weights import ModelCard, check_fit, load_model, model_path, read_card, save_model
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import ModelCard, check_fit, model_path, read_card
+from lysoquant.model.weights import load_model, save_model
 from lysoquant.record import digest_file
 
 ROLES = {"cargo", "lysosome", "nucleus"}

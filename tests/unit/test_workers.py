@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lysoquant.errors import StageError
 from lysoquant.workers import pool, slurm
 from lysoquant.workers.params import DaskSettings, SlurmWorkers
 from lysoquant.workers.pool import workers
+from lysoquant.workers.processes import Processes
 
 SLURM = DaskSettings(scheduler="slurm")
 
@@ -51,6 +53,40 @@ def test_results_come_in_the_order_of_the_tasks(
         assert ready.map(double, range(9)) == [2 * number for number in range(9)]
         assert ready.map(double, []) == []
     assert not (tmp_path / "logs").exists()
+
+
+def slow(number: int) -> tuple[int, int]:
+    began = time.thread_time()
+    while time.thread_time() - began < 0.02:
+        pass
+    return number, os.getpid()
+
+
+@pytest.mark.parametrize(("n_tasks", "pays"), [(8, False), (400, True)])
+def test_processes_are_started_once_what_is_left_pays_for_them(n_tasks: int, pays: bool) -> None:
+    """400 tasks of 0.02 s are 4 s in two processes and 8 s here; 8 are done before a process has started."""
+    with Processes(2, preload=[__name__], n_tasks=n_tasks) as processes:
+        numbers, pids = zip(*processes.map(slow, range(8)), strict=True)
+        assert processes.started is pays
+    assert numbers == tuple(range(8))
+    # The first task is always done here: it tells how long the others will take.
+    assert [pid == os.getpid() for pid in pids] == [True] + [not pays] * 7
+
+
+def test_processes_import_the_module_of_the_tasks_once(tmp_path: Path) -> None:
+    """Each import of the module leaves a line; processes that were imported one by one would leave three."""
+    (tmp_path / "tasks.py").write_text(
+        f"import os\nwith open({str(tmp_path / 'imports')!r}, 'a') as lines:\n    lines.write(f'{{os.getpid()}}\\n')\n"
+        "def own(number):\n    import time; time.sleep(0.1); return os.getpid()\n"
+    )
+    code = (
+        "from lysoquant.workers.processes import Processes\nimport tasks\n"
+        "with Processes(3, preload=['tasks'], n_tasks=None) as pool: print(*pool.map(tasks.own, range(30)))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(pool.__file__).parents[2])])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert len(set(done.stdout.split())) > 1
+    assert len((tmp_path / "imports").read_text().splitlines()) == 2  # here, and in the helper that is copied
 
 
 def test_a_running_scheduler_is_used_and_left_running(address: str, tmp_path: Path) -> None:

@@ -25,18 +25,18 @@ def plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
-def test_a_dry_run_of_384_wells_has_164_jobs(plate: Path) -> None:
+def test_a_dry_run_of_384_wells_has_84_jobs(plate: Path) -> None:
     assert sum(path.stat().st_nlink > 1 for path in plate.glob("raw/P01/TimePoint_1/*.TIF")) == 384 * 9 * 3
     cost = measure(plate, "--dry-run", name="dry run", limit_s=10)
-    # The plate's metadata, 384 / 8 batches of convert and of cells, 384 / 12 of segment and of measure, aggregate,
+    # The plate's metadata, 384 / 16 batches of convert and of cells, 384 / 24 of segment and of measure, aggregate,
     # report and the target.
-    assert cost.jobs == 1 + 48 + 48 + 32 + 32 + 3
+    assert cost.jobs == 1 + 24 + 24 + 16 + 16 + 3
     # Not its memory: a process starts with that of the one that starts it, and pytest's is large.
     assert cost.seconds > 0
     assert cost.cpu_seconds > 0
 
 
-@pytest.mark.parametrize(("profile", "jobs"), [("default", (48, 48, 32, 32)), ("slurm", (16, 16, 32, 16))])
+@pytest.mark.parametrize(("profile", "jobs"), [("default", (24, 24, 16, 16)), ("slurm", (16, 16, 32, 16))])
 def test_a_profile_says_how_many_jobs_a_plate_is(plate: Path, profile: str, jobs: tuple[int, ...]) -> None:
     project = cut_by_profile(load_project(plate), profile_folder(profile))
     plan = plan_project(project, refresh=True)

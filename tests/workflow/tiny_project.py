@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lysoquant.model.network import Architecture, UNet
-from lysoquant.model.weights import ModelCard, save_model
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import ModelCard
+from lysoquant.model.network import UNet
+from lysoquant.model.weights import save_model
 from lysoquant.simulate.writers import ImageXpress
 from lysoquant.vocabulary import BATCH_STAGES
 

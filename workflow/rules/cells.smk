@@ -19,7 +19,7 @@ rule cells:
         batch=batches("cells"),
     conda:
         environment("cells")
-    threads: THREADS["cells"]
+    threads: threads_of("cells")
     resources:
         **gpu("cells"),
         mem_mb=memory("cells"),

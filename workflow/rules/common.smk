@@ -10,7 +10,7 @@ from lysoquant.project.inventory import drop_unfinished, plan_project, prune
 from lysoquant.project.lock import hold_as_snakemake
 from lysoquant.project.pilot import plan_pilot
 from lysoquant.project.profile import cut_by_config
-from lysoquant.project.resources import THREADS, job_memory_mb, job_runtime_min
+from lysoquant.project.resources import job_memory_mb, job_runtime_min
 from lysoquant.project.run import command_prefix
 from lysoquant.source import source_digest
 
@@ -93,6 +93,16 @@ def settings(stage):
 def source(stage):
     """Params function: digest of a stage's source; in a job only that of its own stage is made."""
     return lambda wildcards: source_digest(stage)
+
+
+def threads_of(stage):
+    """Threads function; which executor there is is known only when the jobs are planned."""
+
+    def number(wildcards):
+        here = workflow.is_main_process and workflow.local_exec
+        return plan.threads(stage, cores=workflow.cores if here else None)
+
+    return number
 
 
 def gpu(stage):

@@ -34,7 +34,7 @@ rule convert:
         batch=batches("convert"),
     conda:
         "../../envs/cpu.yaml"
-    threads: THREADS["convert"]
+    threads: threads_of("convert")
     resources:
         mem_mb=memory("convert"),
         runtime=run_time("convert"),

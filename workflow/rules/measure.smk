@@ -16,7 +16,7 @@ rule measure:
         batch=batches("measure"),
     conda:
         "../../envs/cpu.yaml"
-    threads: THREADS["measure"]
+    threads: threads_of("measure")
     resources:
         mem_mb=memory("measure"),
         runtime=run_time("measure"),

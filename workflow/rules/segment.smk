@@ -12,7 +12,7 @@ rule segment:
         batch=batches("segment"),
     conda:
         environment("segment")
-    threads: THREADS["segment"]
+    threads: threads_of("segment")
     resources:
         **gpu("segment"),
         mem_mb=memory("segment"),

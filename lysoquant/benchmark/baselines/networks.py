@@ -11,9 +11,10 @@ from lysoquant.benchmark.baselines.method import MethodUnavailableError, PaperFi
 from lysoquant.evaluate.run import as_prediction
 from lysoquant.evaluate.score import Prediction
 from lysoquant.examples.example import Example
+from lysoquant.model.card import check_fit
 from lysoquant.model.precision import choose_device
 from lysoquant.model.predict import Predictor
-from lysoquant.model.weights import check_fit, load_model
+from lysoquant.model.weights import load_model
 from lysoquant.segment.network import make_predictor
 from lysoquant.segment.params import SegmentParams
 

@@ -12,10 +12,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lysoquant.model.architecture import flops
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.model.inference import inference_network
-from lysoquant.model.network import UNet, flops
+from lysoquant.model.network import UNet
 from lysoquant.model.precision import Precision, autocast
-from lysoquant.model.weights import DEFAULT_MODEL, load_model
+from lysoquant.model.weights import load_model
 
 TILES_PX: Final = (512, 1024)
 _PEAK_SHAPES: Final = ((64, 256), (128, 128), (256, 64))

@@ -24,8 +24,9 @@ from lysoquant.benchmark.speed.ways import (
     valid_network,
     whole_field,
 )
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.model.precision import Precision
-from lysoquant.model.weights import DEFAULT_MODEL, load_model
+from lysoquant.model.weights import load_model
 from lysoquant.segment.network import make_predictor
 from lysoquant.segment.params import SegmentParams
 

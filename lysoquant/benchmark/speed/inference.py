@@ -28,9 +28,10 @@ from lysoquant.benchmark.speed.ways import (
     run_pixels,
     whole_field,
 )
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.model.precision import Precision, has_bf16
 from lysoquant.model.predict import Predictor
-from lysoquant.model.weights import DEFAULT_MODEL, load_model
+from lysoquant.model.weights import load_model
 from lysoquant.segment.network import make_predictor
 from lysoquant.segment.params import SegmentParams
 from lysoquant.simulate.plate import PlateSettings, plate_wells, simulate_field

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from lysoquant.benchmark.speed.table import Table
 from lysoquant.errors import InputError
 
-PARTS: Final = ("inference", "measurement")
+PARTS: Final = ("inference", "measurement", "plate")
 """Names of the parts and of their modules, in the order in which they are measured."""
 
 
@@ -28,12 +28,15 @@ class Scale:
         Processor threads.
     device : str
         Where the network runs: cpu or cuda.
+    wells : tuple of int
+        Wells of each plate that is run as a whole.
     """
 
     images: int = 2
     repeats: int = 3
     threads: int = 1
     device: str = "cpu"
+    wells: tuple[int, ...] = (6, 24, 96)
 
 
 class Part(Protocol):

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lysoquant.benchmark.speed.arithmetic import plain_network
+from lysoquant.model.architecture import Architecture
+from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.model.cuts import mirrored
-from lysoquant.model.network import Architecture, UNet
+from lysoquant.model.network import UNet
 from lysoquant.model.predict import Predictor
 from lysoquant.model.preprocess import CellPixels, network_input
-from lysoquant.model.weights import DEFAULT_MODEL, load_model
+from lysoquant.model.weights import load_model
 from lysoquant.segment.crops import cell_crops
 from lysoquant.segment.instances import split_objects, to_field
 from lysoquant.segment.params import SegmentParams

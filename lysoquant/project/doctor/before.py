@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from lysoquant.errors import StageError
-from lysoquant.model.precision import choose_device
 from lysoquant.project.batches import Plan
 from lysoquant.project.doctor.folders import room
 from lysoquant.project.forecast.jobs import room_needed
@@ -21,8 +20,11 @@ def check_before_run(plan: Plan, *, on_slurm: bool) -> None:
     StageError
         If the disk has not as many bytes or files left as the results will take.
     """
-    if not on_slurm:
-        choose_device(plan.project.config.execution.device)
+    if not on_slurm and plan.project.config.execution.device == "cuda":
+        # Imported here: it needs torch, and there is nothing to check of other devices.
+        from lysoquant.model.precision import choose_device
+
+        choose_device("cuda")
     need = room_needed(plan)
     for found in room(plan.project.layout.results, need_bytes=need[0], need_files=need[1], is_rough=need[2]):
         if found.state == "problem":

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lysoquant.config import Project, load_project
 from lysoquant.errors import LysoquantError
-from lysoquant.project.batches import DEFAULT_MODEL, model_file
+from lysoquant.model.card import DEFAULT_MODEL
+from lysoquant.project.batches import model_file
 from lysoquant.project.doctor import cluster
 from lysoquant.project.doctor.environment import environment
 from lysoquant.project.doctor.finding import Finding, problem, warning
