@@ -180,7 +180,8 @@ def _median_across(image: npt.NDArray[Any]) -> float:
 def _across(upper: npt.NDArray[Any], lower: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Absolute differences between rows and those below them, and of these between columns; flat."""
     down = np.subtract(upper[: len(lower)], lower, dtype=np.int32 if upper.dtype.kind == "u" else np.float32)
-    return np.abs(down[:, :-1] - down[:, 1:]).ravel()
+    across: npt.NDArray[Any] = np.abs(down[:, :-1] - down[:, 1:])
+    return across.ravel()
 
 
 def _block_means(image: npt.NDArray[Any], edge: int) -> npt.NDArray[np.float32]:

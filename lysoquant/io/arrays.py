@@ -81,15 +81,18 @@ class PlaneArray:
         dict of str to int
             Sizes of the files by name. Where a chunk is zero everywhere, nothing is written: that is the fill value.
         """
-        codec = numcodecs.Blosc(
-            cname="zstd", clevel=_LEVEL, shuffle=getattr(numcodecs.Blosc, _SHUFFLE[self.dtype.itemsize].upper())
-        )
-        chunks = {place: codec.encode(chunk) for place, chunk in self._chunks(plane) if chunk.max()}
+        chunks = self.compressed(plane)
         if self.ngff_version == "0.4":
             files = {"/".join(map(str, (*index, *place))): [chunk] for place, chunk in chunks.items()}
         else:
             files = {"/".join(map(str, ("c", *index, 0, 0))): self._shard(chunks)} if chunks else {}
         return {name: _write(self.folder / name, parts) for name, parts in files.items()}
+
+    def compressed(self, plane: npt.NDArray[Any]) -> dict[tuple[int, int], bytes]:
+        """Compressed chunks of a plane, (Y, X), by row and column; none that is zero everywhere."""
+        shuffle = getattr(numcodecs.Blosc, _SHUFFLE[self.dtype.itemsize].upper())
+        codec = numcodecs.Blosc(cname="zstd", clevel=_LEVEL, shuffle=shuffle)
+        return {place: codec.encode(chunk) for place, chunk in self._chunks(plane) if chunk.max()}
 
     @property
     def _grid(self) -> tuple[int, int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+_BAND_ROWS: Final = 32
+"""Rows that are made in one piece, whose sums stay in the processor's cache."""
 
 
 def image_pyramid(planes: npt.NDArray[Any], *, levels: int) -> list[npt.NDArray[Any]]:
@@ -50,8 +53,12 @@ def label_pyramid(labels: npt.NDArray[Any], *, levels: int) -> list[npt.NDArray[
 def _halve(planes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     rows, columns = planes.shape[1] % 2, planes.shape[2] % 2
     even = np.pad(planes, ((0, 0), (0, rows), (0, columns)), mode="edge") if rows or columns else planes
-    total = np.full((even.shape[0], even.shape[1] // 2, even.shape[2] // 2), 2, dtype=np.uint32)
-    for first_row in (0, 1):
-        for first_column in (0, 1):
-            total += even[:, first_row::2, first_column::2]
-    return (total // 4).astype(planes.dtype)
+    halved = np.empty((even.shape[0], even.shape[1] // 2, even.shape[2] // 2), dtype=planes.dtype)
+    for index in np.ndindex(len(even), -(-halved.shape[1] // _BAND_ROWS)):
+        target = halved[index[0], index[1] * _BAND_ROWS :][:_BAND_ROWS]
+        band = even[index[0], 2 * index[1] * _BAND_ROWS :][: 2 * _BAND_ROWS]
+        pairs = np.add(band[::2], band[1::2], dtype=np.uint32)
+        total = pairs[:, ::2] + pairs[:, 1::2]
+        total += 2
+        target[:] = total >> 2
+    return halved

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from lysoquant.benchmark.speed.table import Table
 from lysoquant.errors import InputError
 
-PARTS: Final = ("inference", "measurement", "plate")
+PARTS: Final = ("inference", "measurement", "convert", "plate")
 """Names of the parts and of their modules, in the order in which they are measured."""
 
 
