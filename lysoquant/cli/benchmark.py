@@ -251,6 +251,7 @@ def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, wells
         device=choose_device(device).type,
         wells=tuple(_counts("--wells", wells)),
     )
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     found = {}
     with Progress("speed", total=len(chosen)) as progress:
         for name, part in chosen.items():
@@ -262,6 +263,7 @@ def speed(output: Path, parts: tuple[str, ...], images: int, repeats: int, wells
         "Python": platform.python_version(),
         "device": scale.device,
         "processor threads": threads,
+        "load before the run": load,
     }
     for tables in found.values():
         click.echo(markdown(tables))

@@ -36,7 +36,7 @@ class CellCrop:
 
 MAX_MODEL_PX: Final = 2**29
 """Largest cell at the model's pixel size (579 um square). A whole field of 2560 x 2160 pixels of 0.24 um, the coarsest
-that is accepted, is just below it and takes 13 GB (24 bytes a pixel)."""
+that is accepted, is just below it and takes 11 GB (20 bytes a pixel)."""
 
 
 def require_reasonable(crops: Sequence[CellCrop], *, pixel_size_um: float) -> None:

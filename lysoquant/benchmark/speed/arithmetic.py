@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lysoquant.model.architecture import flops
 from lysoquant.model.card import DEFAULT_MODEL
-from lysoquant.model.inference import inference_network
+from lysoquant.model.inference import resident_network
 from lysoquant.model.network import UNet
 from lysoquant.model.precision import Precision, autocast
 from lysoquant.model.weights import load_model
@@ -45,7 +45,7 @@ def arithmetic(
             operations = float(flops(network.architecture, tile_px, tile_px))
             work = {
                 "autocast": (operations, partial(plain_network(network, device, precision), tile)),
-                "ours": (operations, partial(inference_network(network, device, precision), tile)),
+                "ours": (operations, partial(resident_network(network, device, precision), tile)),
             }
             peaks = {f"peak {features}": call for features, call in _convolutions(device, precision).items()}
             for count in threads:
