@@ -148,7 +148,7 @@ def _watershed(field: FieldImage, settings: CellsSettings) -> tuple[Labels, Labe
         without_nucleus=params.without_nucleus,
         one_cells_nuclei_um=params.one_cells_nuclei_um,
     )
-    return nuclei, cells, _doubts(nuclei, params, pixel_size_um)
+    return nuclei, cells, [*_doubts(nuclei, params, pixel_size_um), *_doubts_of_cells(cells, nuclei)]
 
 
 def _by_cellpose(cellpose: Cellpose, field: FieldImage, settings: CellsSettings) -> Labels:
@@ -179,4 +179,17 @@ def _doubts(nuclei: Labels, params: CellsParams, pixel_size_um: float) -> list[s
         f"nuclei have a median diameter of {diameter_um:.1f} um, cells.nucleus_diameter_um says "
         f"{params.nucleus_diameter_um:g}: the pixel size of {pixel_size_um:.4g} um may be wrong; if so set "
         "pixel_size_um in plates.tsv, else correct cells.nucleus_diameter_um"
+    ]
+
+
+def _doubts_of_cells(cells: Labels, nuclei: Labels) -> list[str]:
+    """More cells inside the image without a nucleus than with one: either the nuclei are missed, or these are no cells."""
+    with_nucleus = np.unique(cells[(nuclei > 0) & (cells > 0)])
+    edges = (cells[0], cells[-1], cells[:, 0], cells[:, -1])
+    without = np.setdiff1d(cells[cells > 0], np.concatenate([with_nucleus, *edges]))
+    if without.size <= with_nucleus.size:
+        return []
+    return [
+        f"{without.size} cells that lie inside the image have no nucleus, {with_nucleus.size} have one: look at the "
+        "nucleus channel and at a preview; if they are no cells set cells.without_nucleus: false"
     ]

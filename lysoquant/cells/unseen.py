@@ -15,6 +15,9 @@ _VALLEY: Final = 0.22
 this, as a natural logarithm (a fifth)."""
 _AROUND_NUCLEUS_UM: Final = 4.0
 """So far around a nucleus all is its cell's."""
+_DIMMEST: Final = 0.05
+"""A cell's signal reaches this share of what is usual around the nuclei that were found: what is dimmer is haze, uneven
+light or the camera's pattern, which in a field of few bright cells stands far above the noise."""
 _HOLE_DEPTH: Final = 0.2
 """A hole's bottom lies below every way out of it by this, as a natural logarithm."""
 _HOLE_AREA: Final = (0.25, 2.0)
@@ -59,13 +62,14 @@ def unseen_cells(
         1..n, and 0 where nothing was found.
     """
     height = np.log(np.maximum(signal, max(floor, 1e-30)))
+    least = max(2 * floor, _DIMMEST * _usual(signal, seeds, within=_AROUND_NUCLEUS_UM / work_um))
     unseen = np.zeros(seeds.shape, np.int32)
     if inside:
         limits = tuple(share * np.pi / 4 * (nucleus_diameter_um / work_um) ** 2 for share in _HOLE_AREA)
         away = ndimage.distance_transform_edt(seeds == 0) * work_um > nucleus_diameter_um / 2
-        unseen = _holes(signal, height, away, lowest=_HAZE * floor, n_pixels=(limits[0], limits[1]))
+        unseen = _holes(signal, height, away, lowest=_HAZE * floor, least=least, n_pixels=(limits[0], limits[1]))
     known = (seeds > 0) | (unseen > 0)
-    hills = _hills(height, known, signal > 2 * floor, around=_AROUND_NUCLEUS_UM / work_um)
+    hills = _hills(height, known, signal > least, around=_AROUND_NUCLEUS_UM / work_um)
     cut = np.zeros(int(hills.max()) + 1, bool)
     cut[np.concatenate([hills[[0, -1]].ravel(), hills[:, [0, -1]].ravel()])] = True
     # A wider hill is no cell but uneven light.
@@ -74,6 +78,14 @@ def unseen_cells(
     wanted[0] = False
     number = np.where(wanted, int(unseen.max()) + np.cumsum(wanted), 0).astype(np.int32)
     return np.where(unseen > 0, unseen, number[hills])
+
+
+def _usual(signal: NDArray[np.float32], seeds: NDArray[np.int32], *, within: float) -> float:
+    """The median over the nuclei of the median signal on them and around them; 0 without nuclei."""
+    distance, nearest = ndimage.distance_transform_edt(seeds == 0, return_indices=True)
+    around = np.where(distance <= within, seeds[tuple(nearest)], 0)
+    numbers = np.unique(around[around > 0])
+    return float(np.median(ndimage.median(signal, around, numbers))) if numbers.size else 0.0
 
 
 def _hills(
@@ -94,6 +106,7 @@ def _holes(
     away: NDArray[np.bool_],
     *,
     lowest: float,
+    least: float,
     n_pixels: tuple[float, float],
 ) -> NDArray[np.int32]:
     """Round holes in the signal of a nucleus's size, away from the nuclei that were found."""
@@ -102,7 +115,7 @@ def _holes(
     basins = watershed(height, bottoms)  # type: ignore[no-untyped-call]
     found = np.zeros(height.shape, np.int32)
     for label, box in enumerate(ndimage.find_objects(basins), start=1):
-        hole = _hole(signal[box], basins[box] == label, bottoms[box] == label, lowest=lowest)
+        hole = _hole(signal[box], basins[box] == label, bottoms[box] == label, lowest=lowest, least=least)
         n = np.count_nonzero(hole)
         if not n_pixels[0] <= n <= n_pixels[1] or not away[box][hole].all() or _is_cut(box, hole, height.shape):
             continue
@@ -113,13 +126,13 @@ def _holes(
 
 
 def _hole(
-    signal: NDArray[np.float32], basin: NDArray[np.bool_], bottom: NDArray[np.bool_], *, lowest: float
+    signal: NDArray[np.float32], basin: NDArray[np.bool_], bottom: NDArray[np.bool_], *, lowest: float, least: float
 ) -> NDArray[np.bool_]:
     """What of a basin lies in the lower half between its bottom and its rim; nothing where the rim is open."""
     depth = float(signal[bottom].min())
     rim = signal[basin & ~ndimage.binary_erosion(basin)]
     middle = float(np.median(rim))
-    if depth < lowest or float(np.percentile(rim, 20)) < _CLOSED * middle:
+    if depth < lowest or middle < least or float(np.percentile(rim, 20)) < _CLOSED * middle:
         return np.zeros_like(basin)
     pieces, _ = ndimage.label(basin & (signal < (depth + middle) / 2))
     own = np.unique(pieces[bottom])

@@ -25,6 +25,9 @@ _SIGNAL_TO_NOISE: Final = 8.0
 _BORDER_SHARE: Final = 0.3
 """A cell ends where its signal has fallen to this share of its own median: dim cells beside bright ones keep their
 size, and bright ones do not grow by their blur."""
+_CORE_SHARE: Final = 0.1
+"""And to no less than this share of the signal at its core: around a bright cell that lies alone most of what the
+watershed gives it is blur, whose median is no cell's."""
 _WIDE_SMOOTHING_UM: Final = 2.0
 """Of a cell it leaves the hill, of its vesicles nothing."""
 _GAP_UM: Final = 1.5
@@ -157,7 +160,9 @@ def _share_out(
         if box is None:
             continue
         part, seed = shared[box] == label, seeds[box] == label
-        cut = _BORDER_SHARE * float(np.median(signal[box][part]))
+        cut = max(
+            _BORDER_SHARE * float(np.median(signal[box][part])), _CORE_SHARE * float(np.median(signal[box][seed]))
+        )
         part &= ndimage.distance_transform_edt(~seed) * work_um <= max_radius_um
         cells[box][part & (signal[box] > cut) | seed] = label
     return whole_pieces(cells, cores=seeds)
