@@ -22,12 +22,11 @@ import numpy.typing as npt
 from lysoquant.record import Json
 from lysoquant.vocabulary import NgffVersion
 
-_LEVEL: Final = 3
-"""zstd level: of the levels 1, 3 and 5 the one that costs least where a plane is written once and read four times
-(docs/decisions/0017-bits-before-bytes.md)."""
-
-_SHUFFLE: Final = {1: "shuffle", 2: "bitshuffle", 4: "shuffle"}
-"""Before zstd, by bytes of a value. Grey values of a camera have idle bits; labels repeat as they are."""
+LEVEL: Final = 1
+BLOCK_BYTES: Final = 2**19
+SHUFFLE: Final = {1: "shuffle", 2: "bitshuffle", 4: "shuffle"}
+"""zstd's level, what Blosc hands to it at a time (a chunk of 512 x 512 pixels of 16 bits), and what is done before, by
+bytes of a value. Chosen by measurement: docs/decisions/0018-one-block-a-chunk.md."""
 
 _ABSENT: Final = 2**64 - 1
 """What a shard's index says of a chunk that is not there: it is zero everywhere."""
@@ -90,9 +89,13 @@ class PlaneArray:
 
     def compressed(self, plane: npt.NDArray[Any]) -> dict[tuple[int, int], bytes]:
         """Compressed chunks of a plane, (Y, X), by row and column; none that is zero everywhere."""
-        shuffle = getattr(numcodecs.Blosc, _SHUFFLE[self.dtype.itemsize].upper())
-        codec = numcodecs.Blosc(cname="zstd", clevel=_LEVEL, shuffle=shuffle)
+        codec = numcodecs.Blosc(cname="zstd", clevel=LEVEL, shuffle=self._shuffle_number, blocksize=BLOCK_BYTES)
         return {place: codec.encode(chunk) for place, chunk in self._chunks(plane) if chunk.max()}
+
+    @property
+    def _shuffle_number(self) -> int:
+        number: int = getattr(numcodecs.Blosc, SHUFFLE[self.dtype.itemsize].upper())
+        return number
 
     @property
     def _grid(self) -> tuple[int, int]:
@@ -136,9 +139,9 @@ class PlaneArray:
             "compressor": {
                 "id": "blosc",
                 "cname": "zstd",
-                "clevel": _LEVEL,
-                "shuffle": getattr(numcodecs.Blosc, _SHUFFLE[self.dtype.itemsize].upper()),
-                "blocksize": 0,
+                "clevel": LEVEL,
+                "shuffle": self._shuffle_number,
+                "blocksize": BLOCK_BYTES,
             },
             "zarr_format": 2,
         }
@@ -148,9 +151,9 @@ class PlaneArray:
         blosc = {
             "typesize": self.dtype.itemsize,
             "cname": "zstd",
-            "clevel": _LEVEL,
-            "shuffle": _SHUFFLE[self.dtype.itemsize],
-            "blocksize": 0,
+            "clevel": LEVEL,
+            "shuffle": SHUFFLE[self.dtype.itemsize],
+            "blocksize": BLOCK_BYTES,
         }
         numbers = _codec("bytes", endian="little")
         sharding = _codec(

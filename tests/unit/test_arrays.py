@@ -33,11 +33,13 @@ def by_zarr(folder: Path, pixels: np.ndarray, version: str) -> None:
     common: dict[str, Any] = {"shape": pixels.shape, "dtype": pixels.dtype, "chunks": (1, 32, 32), "fill_value": 0}
     shuffle = SHUFFLES[pixels.dtype.name]
     if version == "0.4":
-        blosc = numcodecs.Blosc(cname="zstd", clevel=3, shuffle=getattr(numcodecs.Blosc, shuffle.upper()))
+        blosc = numcodecs.Blosc(
+            cname="zstd", clevel=1, shuffle=getattr(numcodecs.Blosc, shuffle.upper()), blocksize=2**19
+        )
         keys = {"name": "v2", "separator": "/"}
         array = zarr.create_array(folder, **common, zarr_format=2, compressors=blosc, chunk_key_encoding=keys)
     else:
-        compressors = (BloscCodec(cname="zstd", clevel=3, shuffle=shuffle), Crc32cCodec())
+        compressors = (BloscCodec(cname="zstd", clevel=1, shuffle=shuffle, blocksize=2**19), Crc32cCodec())
         names = ("c", "y", "x")
         array = zarr.create_array(folder, **common, shards=(1, 96, 128), compressors=compressors, dimension_names=names)
     array[...] = pixels

@@ -59,7 +59,7 @@ def test_both_writers_store_the_same_pixels_in_the_same_chunks(job: Job) -> None
     for name in (names[3], names[4]):
         cost_of(name, [job])
         arrays = [zarr.open_array(job.store / "B" / "01" / "1" / level, mode="r") for level in _levels(job)]
-        found.append([(array.chunks, array.shards, array.dtype, array[0]) for array in arrays])
+        found.append([(array.chunks, array.shards, array.metadata.codecs, array[0]) for array in arrays])
     for ours, theirs in zip(*found, strict=True):
         assert ours[:3] == theirs[:3]
         # Means are rounded half up by us; ome-zarr-py cuts them off, at each of two levels.

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from lysoquant.convert.judge import plane_numbers
 from lysoquant.convert.params import ConvertParams, ConvertSettings, PlateSource
 from lysoquant.convert.step import run, write_plate
 from lysoquant.io import raw as raw_io
+from lysoquant.io.arrays import BLOCK_BYTES, LEVEL, SHUFFLE
 from lysoquant.io.image_writer import image_arrays
 from lysoquant.io.pyramid import image_pyramid
 from lysoquant.io.raw.description import Plane, RawPlate
@@ -117,7 +119,8 @@ def converting(job: Job) -> None:
 def by_ome_zarr(job: Job) -> None:
     """ome-zarr-py's ``write_image``, with our chunks, shards, codec and levels of means."""
     codecs = import_module("zarr.codecs")
-    compressors = (codecs.BloscCodec(typesize=2, cname="zstd", clevel=3, shuffle="bitshuffle"), codecs.Crc32cCodec())
+    blosc = {"cname": "zstd", "clevel": LEVEL, "shuffle": SHUFFLE[2], "blocksize": BLOCK_BYTES}
+    compressors = (codecs.BloscCodec(typesize=2, **blosc), codecs.Crc32cCodec())
     height, width = job.described().shape
     options = []
     for level in range(_PARAMS.pyramid_levels):
@@ -205,8 +208,13 @@ def _by_ome_zarr(job: Job, **settings: Any) -> None:
     rows, columns = sorted({well[0] for well in wells}), sorted({well[2:] for well in wells})
     with dask.config.set(num_workers=job.threads):
         for folder, planes in _fields(job):
+            # A copy of the settings: it takes its compressors out of them.
             writer.write_image(
-                planes, str(folder), axes="cyx", scale={"c": 1.0, "y": _PIXEL_SIZE_UM, "x": _PIXEL_SIZE_UM}, **settings
+                planes,
+                str(folder),
+                axes="cyx",
+                scale={"c": 1.0, "y": _PIXEL_SIZE_UM, "x": _PIXEL_SIZE_UM},
+                **deepcopy(settings),
             )
     writer.write_plate_metadata(str(job.store), rows, columns, wells)
     for well in wells:
