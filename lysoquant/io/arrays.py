@@ -22,11 +22,14 @@ import numpy.typing as npt
 from lysoquant.record import Json
 from lysoquant.vocabulary import NgffVersion
 
+# As zarr does on import: Blosc's own threads write blocks in the order in which they are done, and planes have threads.
+numcodecs.blosc.use_threads = False
+
 LEVEL: Final = 1
 BLOCK_BYTES: Final = 2**19
 SHUFFLE: Final = {1: "shuffle", 2: "bitshuffle", 4: "shuffle"}
 """zstd's level, what Blosc hands to it at a time (a chunk of 512 x 512 pixels of 16 bits), and what is done before, by
-bytes of a value. Chosen by measurement: docs/decisions/0018-one-block-a-chunk.md."""
+bytes of a value. Chosen by measurement: docs/decisions/0017-chunks-written-directly.md."""
 
 _ABSENT: Final = 2**64 - 1
 """What a shard's index says of a chunk that is not there: it is zero everywhere."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
+from lysoquant.benchmark.speed.codecs import CHOICES, Choice, codecs
 from lysoquant.benchmark.speed.convert import cost_of, memory, speeds
 from lysoquant.benchmark.speed.plate_ways import CHANNELS, Job, ways, write_raw
 from lysoquant.io.raw import read_plane
@@ -81,3 +82,15 @@ def test_tables_of_a_small_plate(tmp_path: Path) -> None:
     (held,) = memory(make_fields(), tmp_path / "memory", wells=(1,), threads=(2,)).rows
     assert (held["wells"], held["fields"], held["threads"]) == (1, 4, 2)
     assert float(held["peak MiB"]) > float(held["above the start"]) >= 0
+
+
+def test_compressors_are_held_against_each_other_on_equal_chunks() -> None:
+    plane = np.random.default_rng(0).integers(100, 356, (640, 700)).astype(np.uint16)
+    chosen, zstd = codecs([plane], repeats=1, choices=(Choice(), Choice(level=3, shuffle="", block_kib=0))).rows
+    assert (chosen["shuffled"], chosen["block"], chosen["chunk"]) == ("bits", "512 KiB", "512²")
+    assert zstd["compressor"] == "zstd, no Blosc"
+    # Eight bits of sixteen are noise.
+    assert 1.9 < float(chosen["raw bytes a stored byte"]) < 2.1
+    assert float(zstd["raw bytes a stored byte"]) < float(chosen["raw bytes a stored byte"])
+    assert all(float(row[name]) > 0 for row in (chosen, zstd) for name in ("written MB/s", "read MB/s"))
+    assert Choice() in CHOICES

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from lysoquant.benchmark.speed.codecs import codecs
 from lysoquant.benchmark.speed.parts import Scale
 from lysoquant.benchmark.speed.plate_ways import CHANNELS, Job, ways, write_raw
 from lysoquant.benchmark.speed.table import Table
@@ -63,6 +64,7 @@ def measure(scale: Scale) -> Sequence[Table]:
         return [
             speeds(fields, Path(folder) / "speed", wells=_WELLS, threads=scale.threads, repeats=scale.repeats),
             memory(fields, Path(folder) / "memory", wells=(1, _WELLS), threads=sorted({1, scale.threads, 4})),
+            codecs(list(fields[0]), repeats=scale.repeats),
         ]
 
 
