@@ -18,12 +18,16 @@ def convert_wells(wells: Sequence[str], converter: FieldConverter, *, cores: int
         for well in wells
         for index, position in enumerate(positions(converter.described, well))
     ]
-    done = overlapped(places, read=converter.read, jobs=converter.jobs, cores=cores)
-    finished = (
-        (place.well, converter.finish(place, image, digest, numbers)) for place, image, (digest, *numbers) in done
-    )
+    finished = _finished(places, converter, cores=cores)
     for well, fields in groupby(finished, key=lambda field: field[0]):
         yield well, _outcome([outcome for _, outcome in fields], converter)
+
+
+def _finished(places: Sequence[Place], converter: FieldConverter, *, cores: int) -> Iterator[tuple[str, FieldOutcome]]:
+    for place, image, (digest, *numbers) in overlapped(places, read=converter.read, jobs=converter.jobs, cores=cores):
+        outcome = converter.finish(place, image, digest, numbers)
+        del image  # or it would be held until the next field is done
+        yield place.well, outcome
 
 
 def _outcome(fields: Sequence[FieldOutcome], converter: FieldConverter) -> WellOutcome:

@@ -88,13 +88,14 @@ class TiffImage:
     def __init__(self, path: Path, content: bytes | None = None) -> None:
         self._path = path
         with _in_one_line(path), ExitStack() as on_error:
-            source = require_file(path) if content is None else BytesIO(content)
+            source = require_file(path) if content is None else on_error.enter_context(BytesIO(content))
             # _multifile=False: an OME-TIFF can name other files anywhere on the disk.
             self._tif = on_error.enter_context(tifffile.TiffFile(source, name=path.name, _multifile=False))
             if self._tif.flags & _SLIDE_SCANNER_FLAGS:
                 raise FieldError(f"{shown(path)}: a slide scanner's file; export it as plain or OME-TIFF")
             self.xml = description_xml(self._tif, where=shown(path))
-            on_error.pop_all()
+            # Closed too, since tifffile's objects refer to each other: they, and the bytes, would stay for a while.
+            self._opened = on_error.pop_all()
 
     def structure(self) -> ImageFile:
         """As :func:`inspect_image`."""
@@ -126,8 +127,8 @@ class TiffImage:
             return clean_label(names[0]) or None if names else None
 
     def close(self) -> None:
-        """Close the file."""
-        self._tif.close()
+        """Close the file, and let go of its bytes."""
+        self._opened.close()
 
 
 def inspect_image(path: Path) -> ImageFile:
