@@ -55,7 +55,8 @@ class Identities:
                     return None
                 with open_file(path) as handle:
                     status = os.fstat(handle.fileno())
-                    content = handle.read(_MOST_BYTES)
+                    # No more is asked for than is there: room for all of it is made first.
+                    content = handle.read(min(status.st_size, _MOST_BYTES))
             except OSError:
                 return None
             self._note(name, len(content), status.st_mtime_ns, hashlib.sha256(content).hexdigest())
