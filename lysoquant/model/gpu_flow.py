@@ -7,7 +7,8 @@ It runs on any device of torch; the tests run it on the processor. On a GPU it w
 
 from __future__ import annotations
 
-from typing import Final
+from collections import deque
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class DeviceNetwork:
         with lanes.compute():
             self._nothing = torch.from_numpy(background((1, 1), slice(None))).to(lanes.device)
         self.replays = Replays(self._answer, lanes)
+        self._marks: deque[tuple[Any, Any]] = deque()
 
     def background(self, shape: tuple[int, ...]) -> Tensor:
         """Probabilities (planes, *shape) of nothing, on the device."""
@@ -52,7 +54,18 @@ class DeviceNetwork:
             for image, tile in zip(given, tiles, strict=False):
                 part = self.tiler.image(tile)
                 image[:, : part.shape[1], : part.shape[2]] = part
-            return self.lanes.taken_bytes(lambda: self.replays.call(given))
+            began = self.lanes.mark()
+            answer = self.lanes.taken_bytes(lambda: self.replays.call(given))
+            self._marks.append((began, self.lanes.mark()))
+            return answer
+
+    def lap(self) -> dict[str, float]:
+        """``network_seconds`` of the device in calls that ended since this was last asked, by its own clock."""
+        total = 0.0
+        while self._marks and (seconds := self.lanes.seconds(*self._marks[0])) is not None:
+            self._marks.popleft()
+            total += seconds
+        return {"network_seconds": round(total, 6)}
 
     def _answer(self, images: Tensor) -> Tensor:
         probabilities = torch.softmax(self._network(images), dim=1)

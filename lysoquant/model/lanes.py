@@ -6,6 +6,7 @@ never run: no GPU was there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -48,6 +49,14 @@ class Lanes:
     def taken_bytes(self, call: Callable[[], Tensor]) -> tuple[Tensor, int]:
         """Result of a call, and the most memory that it took beside what was there before."""
         return call(), 0
+
+    def mark(self) -> Any:
+        """A moment in the order of what computes."""
+        return time.perf_counter()
+
+    def seconds(self, began: Any, ended: Any) -> float | None:
+        """Between two marks; None if the device has not come to the second yet."""
+        return float(ended - began)
 
     def wait(self) -> None:
         """Until all work is done."""
@@ -106,6 +115,14 @@ class CudaLanes(Lanes):
         torch.cuda.reset_peak_memory_stats(self.device)
         found = call()
         return found, torch.cuda.max_memory_allocated(self.device) - before
+
+    def mark(self) -> Any:
+        moment = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        moment.record(self._compute)
+        return moment
+
+    def seconds(self, began: Any, ended: Any) -> float | None:
+        return began.elapsed_time(ended) / 1000 if ended.query() else None
 
     def wait(self) -> None:
         torch.cuda.synchronize(self.device)

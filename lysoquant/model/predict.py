@@ -128,11 +128,12 @@ class Predictor:
         return told | ({"not_recorded": replays.reason} if replays.reason else {})
 
     def network_time(self) -> dict[str, float]:
-        """``network_seconds`` and ``network_cpu_seconds`` since this was last asked; nothing where calls go on alone.
+        """``network_seconds`` and, where threads wait for the calls, ``network_cpu_seconds`` since this was last asked.
 
-        A GPU's own path does not wait for its calls, so that this process can't say how long they take.
+        On a GPU's fast path nobody waits: the seconds are the device's own, of calls that it is done with.
         """
-        return self._network.clock.lap() if isinstance(self._network, HostNetwork) else {}
+        network = self._network
+        return network.clock.lap() if isinstance(network, HostNetwork) else network.lap()
 
     def predict(self, crops: Iterable[tuple[Key, Source]]) -> Iterator[tuple[Key, NDArray[np.float32]]]:
         """Class probabilities of crops, in the order in which the crops came.

@@ -338,6 +338,15 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
 
     class Event:
+        def __init__(self, *, enable_timing: bool = False) -> None:
+            self.is_timed = enable_timing
+
+        def query(self) -> bool:
+            return self.is_timed
+
+        def elapsed_time(self, other: Event) -> float:
+            return 250.0
+
         def record(self, stream: Stream) -> None:
             told.append(f"event on {stream.name}")
 
@@ -381,6 +390,29 @@ def test_a_gpus_streams_wait_for_each_other_and_mark_memory_they_share(said: lis
         *("on in", "pinned", "compute waits for in", "marked for compute"),
         *("pinned True", "out waits for compute", "on out", "event on out", "marked for out", "waited"),
     ]
+
+
+def test_the_devices_own_clock_tells_what_calls_took(said: list[str]) -> None:
+    lanes = CudaLanes(CPU)
+    said.clear()
+    began, ended = lanes.mark(), lanes.mark()
+    assert said == ["event on compute"] * 2
+    assert lanes.seconds(began, ended) == 0.25
+    ended.is_timed = False  # not reached yet
+    assert lanes.seconds(began, ended) is None
+
+
+def test_seconds_of_the_network_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    all_work_as_on_a_gpu(monkeypatch)
+    fast = predictor(model(), batch_size=2)
+    list(fast.predict(crops_of(3)))
+    assert fast.network_time()["network_seconds"] > 0
+    assert fast.network_time() == {"network_seconds": 0}
+    last = iter([0.5, None, 0.25])
+    monkeypatch.setattr(Lanes, "seconds", lambda self, began, ended: next(last))
+    list(fast.predict(crops_of(3)))
+    assert fast.network_time() == {"network_seconds": 0.5}
+    assert fast.network_time() == {"network_seconds": 0.25}
 
 
 def test_graphs_are_recorded_on_the_stream_that_computes_and_share_their_memory(said: list[str]) -> None:
