@@ -145,7 +145,7 @@ class GpuFlow:
 
     def bring(self, crop: Crop[Key]) -> None:
         """Line up the copy to the processor's memory, and let go of the crop's memory on the device."""
-        if crop.probabilities.device == self._lanes.device:
+        if crop.probabilities.device.type == self._lanes.device.type:
             crop.probabilities, crop.arrived = self._lanes.bring(crop.probabilities)
         crop.image, crop.source = crop.image.new_empty(0), None
 

@@ -424,3 +424,40 @@ def test_graphs_are_recorded_on_the_stream_that_computes_and_share_their_memory(
     lanes.capture(lambda given: given, torch.ones(2))
     mode = "recording on compute in pool, thread_local"
     assert said == [mode, "recorded", "replayed", mode, "recorded"]
+
+
+class Imagined(Lanes):
+    """A device whose tensors have shapes but no values: torch refuses to reckon with them and the processor's."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(torch.device("meta"))
+        self.brought: list[str] = []
+
+    def bring(self, found: Tensor) -> tuple[Tensor, Callable[[], object]]:
+        self.brought.append(found.device.type)
+        return torch.zeros(found.shape), lambda: None
+
+
+@pytest.mark.parametrize("padding", ["zeros", "reflect", "valid"])
+@pytest.mark.parametrize("planes", [slice(None), FOREGROUND])
+def test_nothing_of_the_processor_is_mixed_with_what_is_on_the_device(
+    padding: Padding, planes: slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_work_as_on_a_gpu(monkeypatch)
+    lanes = Imagined(CPU)
+    monkeypatch.setattr("lysoquant.model.predict.lanes_of", lambda device: lanes)
+    chosen = model(padding=padding)
+    fast = Predictor(chosen, lanes.device, TilePlan(64, 8), "auto", "fp32", planes=planes)
+    cells = {n: cell(n, 30 + 9 * n, 60) for n in range(4)}
+    ready = {n: cells[n].network_input() for n in cells}
+    for crops in (cells, ready):
+        for n, found in fast.predict(crops.items()):
+            assert found.shape == (3 if planes == slice(None) else 2, *cells[n].model_shape)
+    assert lanes.brought == ["meta"] * 8
+    assert fast.tiles > 16
+    assert next(chosen.network.parameters()).device == CPU  # the model itself stays where it was
+
+
+def test_reckoning_with_the_processors_tensors_would_be_seen() -> None:
+    with pytest.raises(RuntimeError, match="device"):
+        torch.ones(3, device="meta") + torch.ones(3)
