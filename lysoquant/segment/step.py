@@ -133,7 +133,7 @@ class _Read:
 
 
 _NETWORK_CORES: Final = 8
-"""Cores on which the network takes as long as one thread takes for the objects of the same cells."""
+"""Cores on which the network takes longer than one thread for the objects of the same cells."""
 
 Crop = tuple[str, int, CellCrop]
 """Well and field of a cell's crop, and the crop."""

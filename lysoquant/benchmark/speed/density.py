@@ -56,7 +56,29 @@ def by_density(
     repeats: int,
     shares: Sequence[float] = SHARES,
 ) -> Table:
-    """Whole fields in turn against their cells, of which so many are left that they cover these shares at most."""
+    """Whole fields in turn against their cells, of which so many are left that they cover these shares at most.
+
+    On a processor in one thread and by CPU seconds, so that neither other programs nor threads that wait for each other
+    count.
+    """
+    threads = torch.get_num_threads()
+    on_cpu = device.type == "cpu"
+    torch.set_num_threads(1 if on_cpu else threads)
+    try:
+        return _by_density(fields, device, precision, repeats=repeats, shares=shares, on_cpu=on_cpu)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _by_density(
+    fields: Sequence[Field],
+    device: torch.device,
+    precision: Precision,
+    *,
+    repeats: int,
+    shares: Sequence[float],
+    on_cpu: bool,
+) -> Table:
     params, model = SegmentParams(), load_model(DEFAULT_MODEL)
     predictor = make_predictor(model, device, params, precision=precision)
     wholes = [whole_field(image, pixel_size_um) for image, _, pixel_size_um in fields]
@@ -77,16 +99,18 @@ def by_density(
         ):
             name = f"cells, {precision}, {way}, {covered:.0%} of the field"
             ways[name], told[name] = call, (len(cells), covered, run_px / 1e6)
-    seconds = best_in_turns(ways, repeats)
+    took = best_in_turns(ways, repeats)
+    seconds = {name: taken.cpu_seconds if on_cpu else taken.seconds for name, taken in took.items()}
     return Table(
-        "The same with fewer cells in the field: they were taken out at random, the others stayed as they are",
+        "The same with fewer cells in the field: they were taken out at random, the others stayed as they are"
+        + ("; one thread, its CPU seconds" if on_cpu else ""),
         tuple(
             {
                 "": name,
                 "cells": count,
                 "of the field": round(covered, 3),
                 "megapixels run": megapixels,
-                "s an image": seconds[name] / len(fields),
+                "CPU s an image" if on_cpu else "s an image": seconds[name] / len(fields),
                 "faster than one at a time": seconds[_WHOLE] / seconds[name],
                 "faster than with valid convolutions": seconds[_VALID] / seconds[name],
             }
