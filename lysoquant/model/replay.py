@@ -13,7 +13,9 @@ from lysoquant.model.flow import is_out_of_memory
 from lysoquant.model.lanes import Lanes
 
 MOST_GRAPHS: Final = 32
-"""Shapes that are recorded; each keeps its images and its answer. Further shapes are called as they come."""
+MOST_KEPT_PX: Final = 64 * 1024**2
+"""Shapes that are recorded, and pixels of their images, which are kept with their answers: 20 to 24 bytes a pixel.
+Further shapes are called as they come, which costs large ones little."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ class Replays:
         if known is None:
             zeros = torch.zeros(shape, device=self._lanes.device)
             known = _Shape(zeros.contiguous(memory_format=torch.channels_last))
-            if self.reason is None and len(self._shapes) < MOST_GRAPHS:
+            if self.reason is None and self._has_room_for(shape):
                 self._shapes[shape] = known
             return known.given
         if self.reason is None and known.replay is None:
@@ -68,6 +70,10 @@ class Replays:
     def forget(self) -> None:
         """Give back the memory of all recordings."""
         self._shapes.clear()
+
+    def _has_room_for(self, shape: tuple[int, ...]) -> bool:
+        kept_px = sum(count * height * width for count, _, height, width in (*self._shapes, shape))
+        return len(self._shapes) < MOST_GRAPHS and kept_px <= MOST_KEPT_PX
 
     def _record(self, known: _Shape) -> None:
         try:

@@ -182,6 +182,20 @@ def test_each_shape_is_called_once_recorded_once_and_then_replayed(recording: Re
         np.testing.assert_allclose(found[number], probabilities, atol=1e-5)
 
 
+@pytest.mark.parametrize(("most", "value"), [("MOST_GRAPHS", 1), ("MOST_KEPT_PX", 2 * 64 * 64 + 1)])
+def test_shapes_beyond_the_room_for_recordings_are_called_as_they_come(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, most: str, value: int
+) -> None:
+    monkeypatch.setattr(f"lysoquant.model.replay.{most}", value)
+    fast = predictor(model(), batch_size=2, tile_px=128)
+    crops = crops_of(6) + [(10 + number, torch.rand(3, 50, 90)) for number in range(6)]
+    found = dict(fast.predict(crops))
+    assert recording.recorded == [(2, 3, 64, 64)]
+    assert (fast.calls, fast.way) == (6, {"path": "fast", "replayed_calls": 2})
+    for number, probabilities in predictor(model(), tile_px=128).predict(crops):
+        np.testing.assert_allclose(found[number], probabilities, atol=1e-5)
+
+
 def test_where_recording_fails_all_is_called_as_it_comes_and_the_reason_is_told(recording: Recording) -> None:
     recording.errors = [RuntimeError("operation not permitted when stream is capturing\nmore")]
     fast = predictor(model(), batch_size=2)
