@@ -166,9 +166,10 @@ def _plate_lines(raw: RawPlate, path: Path, *, roles: Mapping[str, str], name: s
     channels = [f"{label} ({roles.get(label, 'not used')})" if roles else label for label in raw.channels]
     files = sorted({file for well in raw.wells for file in raw.files(well)})
     first = f", such as {_relative(files[0], path)}" if files else ""
+    of_wells = f"{'' if raw.declares_size else 'at least '}{raw.n_rows} x {raw.n_columns} wells"
     size = f"{raw.pixel_size_um:g} um" if raw.pixel_size_um is not None else "not in the plate's metadata"
     return [
-        f"plate       {raw.name if name is None else name} ({raw.format}, {raw.n_rows} x {raw.n_columns} wells)",
+        f"plate       {raw.name if name is None else name} ({raw.format}, {of_wells})",
         *([f"seen        {raw.seen}"] if raw.seen else []),
         f"raw data    {path}",
         f"pixels      in {len(files)} file{'s' * (len(files) != 1)}{first}",

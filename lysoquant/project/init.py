@@ -379,7 +379,7 @@ def _wells(plate: RawPlate, name: str, plate_map: Path | None) -> tuple[tuple[We
 
 
 def _check_extent(plate: RawPlate, mapped: Mapping[str, WellRow], plate_map: Path) -> None:
-    for well in mapped:
+    for well in mapped if plate.declares_size else ():
         row, column = split_well(well)
         if row_index(row) >= plate.n_rows or column > plate.n_columns:
             raise ConfigError(

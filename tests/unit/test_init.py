@@ -35,6 +35,7 @@ def raw_plate(**changes: Any) -> RawPlate:
         "n_columns": 12,
         "pixel_size_um": 0.08,
         "shape": (512, 640),
+        "declares_size": True,
     }
     return RawPlate(**(values | changes))
 
@@ -173,6 +174,16 @@ def test_an_impossible_plate_map_leaves_nothing(
     with pytest.raises(ConfigError, match=message):
         begin(plate_map=tmp_path / "map.csv")
     assert not (tmp_path / "project").exists()
+
+
+def test_the_map_of_a_whole_plate_fits_a_plate_that_does_not_say_how_large_it_is(
+    begin: Callable[..., Initialised], tmp_path: Path
+) -> None:
+    wells = [f"{row}{column:02d}" for row in "ABCDEFGHIJKLMNOP" for column in range(1, 25)]
+    (tmp_path / "map.csv").write_text("\n".join(["well,condition", *(f"{well},a" for well in wells), ""]))
+    made = begin(raw_plate(declares_size=False), plate_map=tmp_path / "map.csv")
+    assert [row.well for row in made.wells] == wells
+    assert any("381 wells without images" in note for note in made.notes)
 
 
 @pytest.mark.parametrize(
@@ -426,6 +437,17 @@ def test_the_plate_is_described_also_where_it_lacks_the_planes_asked_for(
     assert "z           Z planes 1, 2\ntime points 1\n" in result.output
     assert "projection" not in result.output
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(("declares_size", "told"), [(True, "8 x 12 wells"), (False, "at least 8 x 12 wells")])
+def test_a_size_that_was_guessed_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declares_size: bool, told: str
+) -> None:
+    (tmp_path / "raw").mkdir()
+    plate = raw_plate(declares_size=declares_size)
+    monkeypatch.setattr(lysoquant.io.raw, "describe", lambda *args, **kwargs: plate)
+    result = CliRunner().invoke(init, [str(tmp_path / "raw"), "--output", str(tmp_path / "p")])
+    assert f"plate       Plate_7 (imagexpress, {told})\n" in result.output
 
 
 def test_the_sharpest_plane_needs_a_stack_of_the_lysosome_channel(

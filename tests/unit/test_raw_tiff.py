@@ -229,6 +229,14 @@ def test_linked_folders_are_not_followed_and_that_is_said(tmp_path: Path) -> Non
     assert problems(plate) == []
 
 
+def test_where_only_linked_folders_lie_the_refusal_says_that_they_are_not_followed(tmp_path: Path) -> None:
+    folder = make_files(tmp_path / "plate", ["B2_f1_GFP.tif"])
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "day 1").symlink_to(folder)
+    with pytest.raises(PlateError, match=r"\(no files, 0 folders; linked folders, which are not followed: day 1\); give"):
+        describe(tmp_path / "links", pattern=PATTERN)
+
+
 def test_names_that_are_no_text_reach_messages_as_text(tmp_path: Path) -> None:
     folder = make_files(tmp_path, ["B2_f1_GFP.tif"])
     os.link(os.fsencode(folder / "B2_f1_GFP.tif"), os.fsencode(folder) + b"/odd\xff\nname.tif")

@@ -203,6 +203,7 @@ class _Measurement:
             shape=image.shape,
             notes=tuple(notes),
             stacks_vary=len(groups) > 1,
+            declares_size=setup.size is not None,
         )
 
     def _and_errors(self) -> str:

@@ -97,6 +97,8 @@ class Acquisition:
         As of :class:`RawPlate`.
     wells : mapping of str to sequence of Position
         Positions by canonical well name, in reading order.
+    declares_size : bool
+        As of :class:`RawPlate`.
     stacks_vary : bool
         Each position has its own number of planes and time points, as files with several scenes have; otherwise a
         plane that other positions have and one has not is missing.
@@ -112,6 +114,7 @@ class Acquisition:
     shape: tuple[int, int]
     notes: Sequence[str] = field(default_factory=tuple)
     stacks_vary: bool = False
+    declares_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ class RawPlate:
         Numbers of the time points that were acquired.
     seen : str
         By what the reader recognised the plate.
+    declares_size : bool
+        The plate's metadata say how large it is; otherwise it is at least of `n_rows` and `n_columns`.
     """
 
     name: str
@@ -157,6 +162,7 @@ class RawPlate:
     z_planes: Sequence[int] = (1,)
     timepoints: Sequence[int] = (1,)
     seen: str = ""
+    declares_size: bool = False
 
     def files(self, well: str) -> list[Path]:
         """All files of a well, sorted, each once."""

@@ -87,8 +87,9 @@ def _nothing(source: Source) -> str:
     folder = source.folder
     endings = Counter(Path(name).suffix.lower() or "no ending" for name in folder.files)
     seen = ", ".join(f"{number} {ending}" for ending, number in sorted(endings.items())[:5]) or "no files"
+    links = f"; linked folders, which are not followed: {some(folder.linked)}" if folder.linked else ""
     return (
-        f"{source.path}: not recognised as a raw plate ({seen}, {count_of(len(folder.folders), 'folder')});"
+        f"{source.path}: not recognised as a raw plate ({seen}, {count_of(len(folder.folders), 'folder')}{links});"
         f" give one of: {needs}"
     )
 

@@ -208,6 +208,7 @@ class _Index:
             pixel_size_um=size,
             shape=image.shape,
             notes=tuple(self.notes),
+            declares_size=_declared_format(plate) is not None,
         )
 
     def _take_plate(self, record: Record) -> None:

@@ -156,6 +156,7 @@ def describe_imagexpress(source: Source, options: Options) -> Acquisition:
         pixel_size_um=image.pixel_size_um,
         shape=image.shape,
         notes=tuple(notes),
+        declares_size=htd_path is not None,
     )
 
 

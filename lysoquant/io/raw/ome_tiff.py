@@ -19,7 +19,16 @@ from defusedxml.ElementTree import fromstring
 from lysoquant.errors import FieldError, PlateError
 from lysoquant.files import open_file
 from lysoquant.io.raw.description import Acquisition, Plane, Position
-from lysoquant.io.raw.names import clean_label, count_of, is_image, plate_format, printable, some, unique_labels
+from lysoquant.io.raw.names import (
+    PLATE_FORMATS,
+    clean_label,
+    count_of,
+    is_image,
+    plate_format,
+    printable,
+    some,
+    unique_labels,
+)
 from lysoquant.io.raw.pixels import ome_xml
 from lysoquant.io.raw.reader import Options, Reader, Source
 from lysoquant.io.raw.tiff import list_images
@@ -337,6 +346,7 @@ def _acquisition(source: Source, plate: _Plate) -> Acquisition:
         shape=every[0].shape,
         notes=tuple(plate.notes),
         stacks_vary=True,
+        declares_size=(plate.rows, plate.columns) in PLATE_FORMATS,
     )
 
 

@@ -119,6 +119,8 @@ def describe_ome_zarr(source: Source, options: Options) -> Acquisition:
         pixel_size_um=every[0].pixel_size_um,
         shape=(every[0].lengths["y"], every[0].lengths["x"]),
         notes=tuple(plate.notes),
+        # Many programs list only the rows and columns that have images.
+        declares_size=_declared(found[1]) in PLATE_FORMATS,
         stacks_vary=True,
     )
 

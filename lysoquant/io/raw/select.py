@@ -83,6 +83,7 @@ def select(acquisition: Acquisition, *, z: ZChoice, timepoint: TimeChoice, seen:
         z_planes=tuple(sorted({number for numbers in held.values() for number in numbers})),
         timepoints=tuple(times),
         seen=seen,
+        declares_size=acquisition.declares_size,
     )
 
 
