@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+
+from lysoquant.cli.init import init
 
 LYSOQUANT = str(Path(sys.executable).parent / "lysoquant")
 
@@ -16,6 +19,115 @@ def lysoquant(*arguments: str | Path) -> str:
     done = subprocess.run([LYSOQUANT, *map(str, arguments)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+CV8000 = "yokogawa_cv8000/CV8000-Minimal-DataSet-2C-3W-4S-FP2-stack_20230918_135839"
+
+DESCRIBED = {
+    # Folder: plate and format, wells, image, channels, Z planes, pixel size; then how init ends without a flag.
+    "imagexpress/9987_Plate_3420": (
+        ("9987 (imagexpress, 8 x 12 wells)", "1 with images, 1 field (1 a well)", "256 x 256 pixels (y, x)"),
+        ("DAPI", "Z plane 1", "1.3672 um"),
+        "the plate has one channel, 'DAPI'",
+    ),
+    "imagexpress/9987_Plate_3434": (
+        ("9987 (imagexpress, 8 x 12 wells)", "2 with images, 4 fields (2 a well)", "256 x 256 pixels (y, x)"),
+        ("DAPI, FITC, Texas Red", "Z planes 1, 2 and the instrument's projection", "1.3672 um"),
+        "give --lysosome CH and --cargo CH",
+    ),
+    "phenix/Version1": (
+        ("BR00121482 (harmony, 16 x 24 wells)", "1 with images, 1 field (1 a well)", "1080 x 1080 pixels (y, x)"),
+        ("Alexa 647, Alexa 568, 488 long, Alexa 488, HOECHST 33342, Brightfield", "Z plane 1", "0.597976 um"),
+        "give --lysosome CH and --cargo CH",
+    ),
+    "operetta/operetta_plate": (
+        ("Test_Sample_BALL (harmony, 16 x 24 wells)", "1 with images, 2 fields (2 a well)", "1080 x 1080 pixels (y, x)"),
+        ("Fluorescein (FITC)", "Z plane 1", "1.19595 um"),
+        "the plate has one channel, 'Fluorescein (FITC)'",
+    ),
+    CV8000: (
+        (
+            "CV8000-Minimal-DataSet-2C-3W-4S-FP2-stack (cellvoyager, 8 x 12 wells)",
+            "3 with images, 12 fields (4 a well)",
+            "2000 x 2000 pixels (y, x)",
+        ),
+        ("405, 488", "Z planes 1 to 4", "0.325 um"),
+        "set --z to one of the numbers, to max (maximum projection), sharpest (one plane a field) or each",
+    ),
+    "hcs_ome_zarr_v04/single-plane-hcs.zarr": (
+        ("md-single-plane (ome-zarr, 16 x 24 wells)", "2 with images, 2 fields (1 a well)", "256 x 512 pixels (y, x)"),
+        (
+            "Maximum-Projection_FITC_05, Best-Focus-Projection_FITC_05, Maximum-Projection_FITC_05 (2)",
+            "Z plane 1",
+            "2.7336 um",
+        ),
+        "give --lysosome CH and --cargo CH and --nucleus CH (or --no-nucleus)",
+    ),
+    "nd2/example-multichannel.nd2": (
+        ("example-multichannel (nikon, at least 2 x 3 wells)", "1 with images, 1 field (1 a well)", "256 x 256 pixels"),
+        ("Mono, DAPI, FITC BP, TRITC BP", "Z plane 1", "0.32339 um"),
+        "give --lysosome CH and --cargo CH",
+    ),
+    "nd2/example-cerevisiae.nd2": (
+        ("example-cerevisiae (nikon, at least 2 x 3 wells)", "1 with images, 1 field (1 a well)", "256 x 256 pixels"),
+        ("DIC, FITC BP", "Z plane 1", "0.108333 um"),
+        "give --lysosome CH and --cargo CH and --nucleus CH (or --no-nucleus)",
+    ),
+    "czi": (
+        ("czi (zeiss, at least 6 x 8 wells)", "2 with images, 3 fields (1 to 2 a well)", "440 x 544 pixels (y, x)"),
+        ("AF488", "Z plane 1", "0.1 um"),
+        "the plate has one channel, 'AF488'",
+    ),
+    "hela_lysosomes/xyc_16bit__hela-cells.tif": (
+        ("xyc_16bit__hela-cells (tiff, at least 2 x 3 wells)", "1 with images, 1 field (1 a well)", "512 x 672 pixels"),
+        ("channel_1, channel_2, channel_3", "Z plane 1", "0.0514931 um"),
+        "give --lysosome CH and --cargo CH and --nucleus CH (or --no-nucleus)",
+    ),
+}
+
+
+@pytest.mark.parametrize("folder", DESCRIBED)
+def test_every_plate_is_described_before_anything_else_is_asked(real_data: Path, tmp_path: Path, folder: str) -> None:
+    (plate, wells, image), (channels, z, size), message = DESCRIBED[folder]
+    result = CliRunner().invoke(init, [str(real_data / folder), "--output", str(tmp_path / "p")])
+    lines = result.output.splitlines()
+    for name, expected in (("plate", plate), ("wells", wells), ("image", image)):
+        assert any(line.startswith(f"{name:<12}{expected}") for line in lines), result.output
+    for name, expected in (("channels", channels), ("z", z), ("time points", "1"), ("pixel size", size)):
+        assert f"{name:<12}{expected}" in lines
+    assert message in str(result.exception)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("imagexpress", "subfolders are: 9987_Plate_3420, 9987_Plate_3434 (MetaXpress plate"),
+        ("phenix", "its subfolder is: Version1 (Harmony export"),
+        ("hcs_ome_zarr_v04", "its subfolder is: single-plane-hcs.zarr (OME-Zarr plate); give that"),
+        ("lif", "no usable image (LeicaLASX_wavelength-sweep_example.lif: 2 images passed over"),
+        ("nd2", "no well in the names of the images, such as example-cerevisiae.nd2; set --pattern"),
+        ("hela_lysosomes", "2 TIFF files (such as xy_8bit_binary__many_vesicles.tif) without the metadata of a plate"),
+        ("rings_guv", "2 TIFF files (such as 290818-p1_t1_c1.tif) without the metadata of a plate; set --pattern"),
+    ],
+)
+def test_what_is_no_plate_is_refused_with_the_way_out(
+    real_data: Path, tmp_path: Path, folder: str, message: str
+) -> None:
+    result = CliRunner().invoke(init, [str(real_data / folder), "--output", str(tmp_path / "p")])
+    assert message in str(result.exception)
+
+
+def test_rings_by_a_pattern_end_with_tables(real_data: Path, tmp_path: Path) -> None:
+    project = tmp_path / "rings"
+    flags = ("--pattern", r"p1_t1_c(?P<field>\d)", "--pixel-size-um", "0.06", "--no-nucleus")
+    lysoquant(
+        "init", real_data / "rings_guv", "--output", project, "--lysosome", "channel_2", "--cargo", "channel_1", *flags
+    )
+    lysoquant("run", project, "--cores", "2")
+    fields = pd.read_parquet(project / "results/tables/fields.parquet")
+    assert list(zip(fields.well, fields.field, fields.status, strict=True)) == [("A01", 0, "ok"), ("A01", 1, "ok")]
+    assert (fields.n_endolysosomes > 10).all()
 
 
 @pytest.fixture(scope="module")
