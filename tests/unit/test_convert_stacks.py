@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
 
 from lysoquant.convert import raw_files
 from lysoquant.convert.describe import describe_plate
@@ -25,7 +26,8 @@ from lysoquant.io.store import PlateStore
 from lysoquant.layout import Layout
 from lysoquant.record import read_json
 from lysoquant.simulate.optics import Camera, Optics, Points, image_points
-from lysoquant.simulate.settings import Appearance
+from lysoquant.simulate.scene import simulate_scene
+from lysoquant.simulate.settings import Appearance, SceneSettings
 from lysoquant.simulate.vesicles import Vesicles, membrane_points, random_directions
 
 PATTERN = r"(?P<well>[A-P]\d\d)_z(?P<z>\d)_(?P<channel>\w+)\.tif"
@@ -270,6 +272,50 @@ def test_the_score_is_highest_where_most_endolysosomes_are_cut_through_the_lumen
         images, cut = simulated_stack(seed, photons=photons)
         best = int(np.argmax([lumen_score(image) for image in images]))
         assert cut[best] >= 0.9 * max(cut), (seed, cut, best)
+
+
+def stack_of_cells(
+    seed: int, *, tilt_um: float, bright: bool, size_px: int = 360
+) -> tuple[list[np.ndarray], list[int]]:
+    """Images of a simulated field of cells, plane by plane, with haze, and how many lumens are cut in each.
+
+    The field may be tilted, and an eighth of the endolysosomes may lie 1.5 um above the others and be four times as bright.
+    """
+    rng = np.random.default_rng(seed)
+    optics = Optics(pixel_size_um=0.1)
+    scene = simulate_scene(SceneSettings((size_px, size_px), optics=optics), rng)
+    centre = scene.vesicles.centre_um.copy()
+    brightness = scene.vesicles.brightness.copy()
+    centre[:, 2] = rng.normal(0, 0.7, len(centre)) + tilt_um * (centre[:, 1] / (size_px * 0.1) - 0.5)
+    above = rng.random(len(centre)) < (0.125 if bright else 0)
+    centre[above, 2] += 1.5
+    brightness[above] *= 4
+    found = dataclasses.replace(scene.vesicles, centre_um=centre, brightness=brightness)
+    points = membrane_points(found, density_um2=200, rng=rng)
+    haze = 0.3 * gaussian_filter((scene.cells > 0).astype(np.float32), 10)
+    images, cut = [], []
+    for height in np.arange(-3.0, 3.1, 0.5):
+        down = np.array([0, 0, height], np.float32)
+        signal = image_points(Points(points.position_um - down, points.weight), shape=haze.shape, optics=optics)
+        images.append(Camera(photons=60).expose(signal + haze, rng))
+        cut.append(int(dataclasses.replace(found, centre_um=centre - down).is_cut().sum()))
+    return images, cut
+
+
+@pytest.mark.parametrize(("tilt_um", "bright"), [(0.0, False), (1.5, False), (0.0, True)])
+def test_tilt_haze_and_bright_things_elsewhere_do_not_move_the_score_far(tilt_um: float, bright: bool) -> None:
+    for seed in (500, 501):
+        images, cut = stack_of_cells(seed, tilt_um=tilt_um, bright=bright)
+        best = int(np.argmax([lumen_score(image) for image in images]))
+        assert cut[best] >= 0.9 * max(cut), (seed, cut, best)
+
+
+def test_many_dim_rings_outvote_a_few_bright_ones() -> None:
+    images, cut = stack_of_cells(502, tilt_um=0.0, bright=True, size_px=250)
+    best = int(np.argmax([lumen_score(image) for image in images]))
+    assert cut[best] >= 0.9 * max(cut), (cut, best)
+    contrast = int(np.argmax([image.astype(float).var() / image.mean() for image in images]))
+    assert cut[contrast] < 0.8 * max(cut)  # the bright ones lie elsewhere
 
 
 def test_the_focus_score_of_fields_is_highest_far_out_of_focus() -> None:
