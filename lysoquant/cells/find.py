@@ -183,7 +183,7 @@ def _doubts(nuclei: Labels, params: CellsParams, pixel_size_um: float) -> list[s
 
 
 def _doubts_of_cells(cells: Labels, nuclei: Labels) -> list[str]:
-    """More cells inside the image without a nucleus than with one: either the nuclei are missed, or these are no cells."""
+    """Where more cells inside the image have no nucleus than have one, nuclei are missed or these are no cells."""
     with_nucleus = np.unique(cells[(nuclei > 0) & (cells > 0)])
     edges = (cells[0], cells[-1], cells[:, 0], cells[:, -1])
     without = np.setdiff1d(cells[cells > 0], np.concatenate([with_nucleus, *edges]))

@@ -67,8 +67,9 @@ def lumen_score(image: npt.NDArray[Any]) -> float:
     -----
     A membrane that is cut through the lumen encloses a dark spot, one that is cut at its cap is a bright disc, and one
     out of focus is a haze. Square roots of grey values make the photon noise of all planes equal; those of depths keep
-    a few bright clumps from outvoting many dim rings. :func:`lysoquant.convert.quality.focus_score` is of no use here: it is divided by the
-    image's variance, and where nothing is in focus noise is all of that, so that it is highest far out of focus.
+    a few bright clumps from outvoting many dim rings. :func:`lysoquant.convert.quality.focus_score` is of no use here:
+    it is divided by the image's variance, and where nothing is in focus noise is all of that, so that it is highest
+    far out of focus.
     """
     valleys = ndimage.gaussian_laplace(np.sqrt(image, dtype=np.float32), _LUMEN_SIGMA_PX)
     return float(np.mean(np.sqrt(np.maximum(valleys, 0, out=valleys)), dtype=np.float64))

@@ -41,7 +41,11 @@ DESCRIBED = {
         "give --lysosome CH and --cargo CH",
     ),
     "operetta/operetta_plate": (
-        ("Test_Sample_BALL (harmony, 16 x 24 wells)", "1 with images, 2 fields (2 a well)", "1080 x 1080 pixels (y, x)"),
+        (
+            "Test_Sample_BALL (harmony, 16 x 24 wells)",
+            "1 with images, 2 fields (2 a well)",
+            "1080 x 1080 pixels (y, x)",
+        ),
         ("Fluorescein (FITC)", "Z plane 1", "1.19595 um"),
         "the plate has one channel, 'Fluorescein (FITC)'",
     ),

@@ -279,7 +279,7 @@ def stack_of_cells(
 ) -> tuple[list[np.ndarray], list[int]]:
     """Images of a simulated field of cells, plane by plane, with haze, and how many lumens are cut in each.
 
-    The field may be tilted, and an eighth of the endolysosomes may lie 1.5 um above the others and be four times as bright.
+    The field may be tilted; an eighth of the endolysosomes may lie 1.5 um above the others, four times as bright.
     """
     rng = np.random.default_rng(seed)
     optics = Optics(pixel_size_um=0.1)

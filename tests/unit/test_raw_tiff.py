@@ -233,7 +233,9 @@ def test_where_only_linked_folders_lie_the_refusal_says_that_they_are_not_follow
     folder = make_files(tmp_path / "plate", ["B2_f1_GFP.tif"])
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "day 1").symlink_to(folder)
-    with pytest.raises(PlateError, match=r"\(no files, 0 folders; linked folders, which are not followed: day 1\); give"):
+    with pytest.raises(
+        PlateError, match=r"\(no files, 0 folders; linked folders, which are not followed: day 1\); give"
+    ):
         describe(tmp_path / "links", pattern=PATTERN)
 
 

@@ -318,7 +318,7 @@ def _is_imagej_stack(tif: Any, n_planes: int) -> bool:
     if held.get("images") != n_planes or first.samplesperpixel != 1 or not first.is_contiguous:
         return False
     end: int = first.dataoffsets[0] + n_planes * first.nbytes
-    return first.compression == tifffile.COMPRESSION.NONE and end <= tif.filehandle.size
+    return bool(first.compression == tifffile.COMPRESSION.NONE and end <= tif.filehandle.size)
 
 
 def _contiguous(tif: Any, number: int) -> NDArray[Any]:
