@@ -102,6 +102,20 @@ def condition_order(wells: pd.DataFrame) -> list[str]:
     return sorted(keys, key=keys.__getitem__) + ([""] if (wells["condition"] == "").any() else [])
 
 
+def condition_means(wells: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Conditions in their order: name, control, and mean and SD of occupancy over wells in words."""
+    return [
+        (name, max(own["control"]), _mean_and_sd(own))
+        for name in condition_order(wells)
+        for own in [wells[wells["condition"] == name]]
+    ]
+
+
+def _mean_and_sd(wells: pd.DataFrame) -> str:
+    mean, sd = strip.mean_and_sd(wells["occupancy_mean"].to_numpy(dtype=np.float64))
+    return fraction(mean) if math.isnan(sd) else f"{fraction(mean)} ± {fraction(sd)}"
+
+
 def well_status(row: Mapping[Hashable, Any]) -> str:
     """Quality of a well: failed without any usable field, flagged if anything was flagged, else ok."""
     if row["n_fields_failed"] >= row["n_fields"]:
@@ -235,7 +249,7 @@ def _strip_of(
     ]
     mean, sd = strip.mean_and_sd(wells["occupancy_mean"].to_numpy(dtype=np.float64))
     control = next((str(row["control"]) for row in rows if row["control"]), "")
-    value = fraction(mean) if math.isnan(sd) else f"{fraction(mean)} ± {fraction(sd)}"
+    value = _mean_and_sd(wells)
     detail = _strip_detail(lanes, sum(well_status(row) == FAILED for row in rows))
     detail += f", every {every}th drawn" if every > 1 else ""
     shown = name or NO_CONDITION

@@ -8,8 +8,8 @@ from typing import Final
 
 import pandas as pd
 
-from lysoquant.report.content import Tables
-from lysoquant.report.screen import hit_line, hit_name, is_hit
+from lysoquant.report.content import Tables, condition_means
+from lysoquant.report.screen import hit_line, hit_name, is_hit, tested
 from lysoquant.report.wording import count, flag_words, number
 
 _NAMED: Final = 6
@@ -33,13 +33,41 @@ class Line:
 
 
 def glance(tables: Tables) -> list[Line]:
-    """Hits by name, what the plates are flagged for, and wells that were left out with the reason."""
+    """A few conditions, hits by name, what the plates are flagged for, and wells that were left out with the reason."""
+    is_screen = bool(len(tested(tables.hits)))
     lines = [
-        Line("hits", "Hits", _hits(tables.hits)),
+        Line("conditions", "Conditions", _conditions(tables)),
+        Line("hits", "Hits", _hits(tables.hits) if is_screen else _no_hits(tables)),
         Line("control", "Plates", _plates(tables.plates)),
-        Line("quality", "Left out", _left_out(tables.wells)),
+        Line("quality", "Left out", _left_out(tables.wells) if is_screen else ""),
     ]
     return [line for line in lines if line.text]
+
+
+def _conditions(tables: Tables) -> str:
+    """Occupancy of conditions, where these are few, and what the first test says of each."""
+    found = [strip for strip in condition_means(tables.wells) if strip[0]]
+    if not 1 < len(found) <= _NAMED:
+        return ""
+    means = [f"{name}{f' ({control} control)' if control else ''} {value}" for name, control, value in found]
+    return f"{', '.join(means)}{_against_control(tables.statistics)}."
+
+
+def _against_control(statistics: pd.DataFrame) -> str:
+    if not {"test", "reference", "p_adjusted"} <= set(statistics) or not len(statistics):
+        return ""
+    test = str(statistics["test"].iloc[0])
+    rows = statistics[(statistics["test"] == test) & statistics["p_adjusted"].notna()]
+    if not len(rows) or rows["reference"].nunique() != 1 or rows["condition"].duplicated().any():
+        return ""
+    reference = str(rows["reference"].iloc[0])
+    told = [f"{name} {number(float(p))}" for name, p in zip(rows["condition"], rows["p_adjusted"], strict=True)]
+    return f"; adjusted p against {reference} ({test}): {', '.join(told)}"
+
+
+def _no_hits(tables: Tables) -> str:
+    why = _reasons(tables.wells)
+    return f"No condition could be tested: {why}." if why else hit_line(tables.hits)
 
 
 def _hits(hits: pd.DataFrame) -> str:
@@ -74,14 +102,21 @@ def _range(values: pd.Series[float]) -> str:
 
 
 def _left_out(wells: pd.DataFrame) -> str:
+    n = int((_excluded(wells) != "").sum())
+    return f"{n:,} of {count(len(wells), 'well')} not searched for hits: {_reasons(wells)}." if n else ""
+
+
+def _excluded(wells: pd.DataFrame) -> pd.Series[str]:
+    """Why each well was left out; empty where it was not."""
     if "excluded" not in wells:
-        return ""
-    reasons = wells["excluded"].where(wells["excluded"].notna(), "").astype(str)
-    counts = reasons[reasons != ""].value_counts()
-    if not len(counts):
-        return ""
-    why = _listed([f"{reason} ({n:,})" for reason, n in counts.items()], by="; ")
-    return f"{int(counts.sum()):,} of {count(len(wells), 'well')} not searched for hits: {why}."
+        return pd.Series("", index=wells.index)
+    return wells["excluded"].where(wells["excluded"].notna(), "").astype(str)
+
+
+def _reasons(wells: pd.DataFrame) -> str:
+    found = _excluded(wells)
+    counts = found[found != ""].value_counts()
+    return _listed([f"{reason} ({count(int(n), 'well')})" for reason, n in counts.items()], by="; ")
 
 
 def _listed(names: Sequence[str], *, by: str = ", ") -> str:

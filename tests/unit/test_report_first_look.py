@@ -26,7 +26,9 @@ class TestGlance:
         plates = pd.DataFrame(
             {"plate": ["p", "q"], "flags": ["", "low_z_prime;drift"], "z_prime": [0.6, -0.2], "ssmd": [math.nan] * 2}
         )
-        wells = pd.DataFrame({"excluded": ["few cells", "", "few cells", "no images", None]})
+        wells = pd.DataFrame({"excluded": ["few cells", "", "few cells", "no images", None]}).assign(
+            condition="", control=""
+        )
         tables = Tables(
             wells=wells, cells=wells, fields=wells, conditions=wells, statistics=wells, plates=plates, hits=HITS
         )
@@ -36,14 +38,36 @@ class TestGlance:
             "control",
             "1 of 2 plates flagged: q (low Z′, drift); controls apart by Z′ −0.200 to 0.600.",
         )
-        assert found["Left out"] == ("quality", "3 of 5 wells not searched for hits: few cells (2); no images (1).")
+        assert found["Left out"] == (
+            "quality",
+            "3 of 5 wells not searched for hits: few cells (2 wells); no images (1 well).",
+        )
+
+    def test_few_conditions_are_told_with_the_first_test_and_why_none_could_be_a_hit(self) -> None:
+        wells = pd.DataFrame(
+            {"condition": ["WT", "KO", "WT", "KO", ""], "control": ["negative", "", "negative", "", ""]}
+            | {"occupancy_mean": [0.1, 0.5, 0.2, 0.7, 0.9], "excluded": "2 negative control wells, 3 needed"}
+        )
+        tests = pd.DataFrame(
+            {"test": ["Welch t", "Welch t", "t"], "condition": ["KO", "", "KO"], "reference": ["WT", "WT", "WT"]}
+            | {"p_adjusted": [0.03, math.nan, 0.01]}
+        )
+        left_out = HITS.assign(rank=math.nan, is_hit=False)
+        tables = Tables(wells, wells, wells, wells, tests, hits=left_out)
+        assert [(line.title, line.text) for line in glance(tables)] == [
+            (
+                "Conditions",
+                "WT (negative control) 0.15 ± 0.07, KO 0.60 ± 0.14; adjusted p against WT (Welch t): KO 0.030.",
+            ),
+            ("Hits", "No condition could be tested: 2 negative control wells, 3 needed (5 wells)."),
+        ]
 
     def test_many_hits_are_counted(self) -> None:
         names = [f"s{number:02d}" for number in range(1, 9)]
         table = pd.DataFrame(
             {"condition": names, "is_hit": True, "direction": "up", "rank": range(1, 9), "wells": "p:A01"}
         )
-        nothing = pd.DataFrame()
+        nothing = pd.DataFrame(columns=["condition"])
         tables = Tables(nothing, nothing, nothing, nothing, nothing, hits=table)
         assert [line.text for line in glance(tables)] == [
             "8 hits among 8 tested conditions: 8 up. Up: s01, s02, s03, s04, s05, s06 and 2 more."
