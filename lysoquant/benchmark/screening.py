@@ -18,6 +18,7 @@ import numpy as np
 from lysoquant.screening.hits import hit_rows
 from lysoquant.screening.normalise import normalise
 from lysoquant.screening.params import ScreenParams
+from lysoquant.screening.plates import effects_left_in, plate_rows
 from lysoquant.screening.wells import Row, read_wells
 
 N_ROWS: Final = 16
@@ -238,7 +239,14 @@ def _judged(design: Design, ways: Sequence[ScreenParams], seed: int) -> list[tup
     """Power, share of false discoveries and number of hits of one screen, by way."""
     rows, truth = simulate(design, seed=seed)
     wells = read_wells(rows, dose_column="")
-    return [judge(hit_rows(wells, normalise(wells, way), way, confidence=_CONFIDENCE), truth) for way in ways]
+    # Flags of position are the same whatever wells are held against.
+    plates = plate_rows(wells, normalise(wells, ways[0]), ways[0])
+
+    def hits(way: ScreenParams) -> Sequence[Row]:
+        left_in = effects_left_in(plates, way)
+        return hit_rows(wells, normalise(wells, way), way, confidence=_CONFIDENCE, position_effects=left_in)
+
+    return [judge(hits(way), truth) for way in ways]
 
 
 def judge(hits: Sequence[Row], truth: Mapping[str, float]) -> tuple[float, float, float]:

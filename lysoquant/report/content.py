@@ -106,7 +106,8 @@ def condition_means(wells: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Conditions in their order: name, control, and mean and SD of occupancy over wells in words."""
     return [
         (name, max(own["control"]), _mean_and_sd(own))
-        for name in condition_order(wells)
+        for name in (condition_order(wells) if (wells["condition"] != "").any() else [])
+        if name
         for own in [wells[wells["condition"] == name]]
     ]
 

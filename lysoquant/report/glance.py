@@ -46,7 +46,7 @@ def glance(tables: Tables) -> list[Line]:
 
 def _conditions(tables: Tables) -> str:
     """Occupancy of conditions, where these are few, and what the first test says of each."""
-    found = [strip for strip in condition_means(tables.wells) if strip[0]]
+    found = condition_means(tables.wells)
     if not 1 < len(found) <= _NAMED:
         return ""
     means = [f"{name}{f' ({control} control)' if control else ''} {value}" for name, control, value in found]

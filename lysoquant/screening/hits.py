@@ -20,7 +20,7 @@ from lysoquant.screening.controls import unbiased_ssmd
 from lysoquant.screening.moderated import fit_prior, moderated
 from lysoquant.screening.normalise import Normalised
 from lysoquant.screening.params import ScreenParams
-from lysoquant.screening.scores import outer_sd
+from lysoquant.screening.scores import inner_sd, outer_sd
 from lysoquant.screening.wells import Wells
 from lysoquant.statistics.multiplicity import adjust
 
@@ -134,7 +134,9 @@ def hit_rows(
     """
     groups = _groups(wells, normalised)
     candidates = np.array([not group.control for group in groups], dtype=np.bool_)
-    tests = _tests(groups, normalised, candidates, params, confidence=confidence)
+    # What a polish or effects of position leave is no normal distribution: its wings tell how wide it is.
+    by_wings = params.normalise == "b_score" or any(position_effects.values())
+    tests = _tests(groups, normalised, candidates, params, confidence=confidence, by_wings=by_wings)
     p_values = tests.p_value.copy()
     if _against_negatives(params):
         # The reference is not tested against itself.
@@ -190,6 +192,7 @@ def _tests(
     params: ScreenParams,
     *,
     confidence: float,
+    by_wings: bool,
 ) -> _Tests:
     values = normalised.values
     n = np.array([group.used.size for group in groups], dtype=np.float64)
@@ -212,7 +215,7 @@ def _tests(
     inflation = 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         if by_bulk:
-            p_value, inflation = _by_bulk(mean / np.sqrt(own), df, bulk)
+            p_value, inflation = _by_bulk(mean / np.sqrt(own), df, bulk, by_wings=by_wings)
         error = np.sqrt(own * inflation + of_centre)
         freedom = (own + of_centre) ** 2 / (own**2 / capped + of_centre**2 / normalised.reference_df)
         if not by_bulk:
@@ -221,7 +224,7 @@ def _tests(
     return _Tests(mean, mean - half, mean + half, p_value, by_bulk)
 
 
-def _by_bulk(statistic: Floats, df: Floats, bulk: NDArray[np.int64]) -> tuple[Floats, float]:
+def _by_bulk(statistic: Floats, df: Floats, bulk: NDArray[np.int64], *, by_wings: bool) -> tuple[Floats, float]:
     """p values by what most of the tested conditions look like.
 
     Parameters
@@ -231,6 +234,8 @@ def _by_bulk(statistic: Floats, df: Floats, bulk: NDArray[np.int64]) -> tuple[Fl
         left out of both, since the bulk has it too.
     bulk : ndarray of int64
         Numbers of the tested conditions, most of which are inactive.
+    by_wings : bool
+        Spread by the 80 % quantile, else by those that lie within 2.5 standard deviations.
 
     Returns
     -------
@@ -245,7 +250,7 @@ def _by_bulk(statistic: Floats, df: Floats, bulk: NDArray[np.int64]) -> tuple[Fl
     """
     tail = np.maximum(t.sf(np.abs(statistic), np.minimum(df, _MANY)), _LEAST_P)
     scores = np.copysign(norm.isf(tail), statistic)
-    spread = outer_sd(scores[bulk])
+    spread = (outer_sd if by_wings else inner_sd)(scores[bulk])
     p_values: Floats = 2 * norm.sf(np.abs(scores - np.median(scores[bulk])) / spread)
     return p_values, max(spread**2, 1.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -76,6 +76,11 @@ def plate_rows(wells: Wells, normalised: Normalised, params: ScreenParams) -> li
 def position_flags(row: Mapping[str, str | int | float]) -> str:
     """Which effects of position or time the row of a plate is flagged for, joined by ``;``."""
     return ";".join(flag for flag in str(row["flags"]).split(";") if flag in _POSITION_FLAGS)
+
+
+def effects_left_in(plates: Sequence[Mapping[str, str | int | float]], params: ScreenParams) -> dict[str, str]:
+    """Effects of position, by plate, that the normalisation leaves in its wells; all but a median polish do."""
+    return {} if params.normalise == "b_score" else {str(row["plate"]): position_flags(row) for row in plates}
 
 
 def _plate_row(name: str, wells: Wells, normalised: Normalised, params: ScreenParams) -> dict[str, str | int | float]:

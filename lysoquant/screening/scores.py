@@ -14,6 +14,10 @@ MAD_TO_SD: Final = 1.4826
 _OUTER: Final = 1.2815515655446004
 """80 % quantile of the absolute value of a standard normal variable."""
 
+_CUT: Final = 2.5
+_VARIANCE_WITHIN_CUT: Final = 0.9112563609
+"""Variance of a standard normal variable within 2.5 of 0."""
+
 _NO_SPREAD: Final = 1e-9
 """A median absolute deviation (in logits) below this is rounding, not spread."""
 
@@ -146,6 +150,32 @@ def outer_sd(values: NDArray[np.float64]) -> float:
     """
     distance = float(np.quantile(np.abs(values - np.median(values)), 0.8))
     return distance / _OUTER if distance > _NO_SPREAD else float("nan")
+
+
+def inner_sd(values: NDArray[np.float64]) -> float:
+    """Standard deviation of the inactive ones among values, some of which are active and lie far out.
+
+    Values within 2.5 standard deviations of the median are taken for inactive, and their standard deviation is that of
+    a normal distribution cut there; repeated until it stays. Active ones beyond that do not widen it, as they widen a
+    quantile: with a tenth of normal values replaced by far ones :func:`outer_sd` is 1.24 times too large.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        Finite values.
+
+    Returns
+    -------
+    float
+        NaN where the values have no spread.
+    """
+    distance, found = np.abs(values - np.median(values)), outer_sd(values)
+    for _ in range(_MAX_SWEEPS):
+        before, inner = found, distance[distance <= _CUT * found]
+        found = float(np.sqrt((inner**2).mean() / _VARIANCE_WITHIN_CUT)) if inner.size else float("nan")
+        if not abs(found - before) > _CONVERGED * before:
+            break
+    return found if found > _NO_SPREAD else float("nan")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lysoquant.screening.doses import dose_rows
 from lysoquant.screening.hits import hit_rows
 from lysoquant.screening.normalise import normalise
 from lysoquant.screening.params import ScreenParams
-from lysoquant.screening.plates import plate_rows, position_flags
+from lysoquant.screening.plates import effects_left_in, plate_rows
 from lysoquant.screening.wells import Row, read_wells
 
 Table = list[dict[str, str | int | float]]
@@ -53,7 +53,7 @@ def screen(rows: Sequence[Row], params: ScreenParams, *, confidence: float) -> S
     wells = read_wells(rows, dose_column=params.dose_column)
     normalised = normalise(wells, params)
     plates = plate_rows(wells, normalised, params)
-    left_in = {} if params.normalise == "b_score" else {str(row["plate"]): position_flags(row) for row in plates}
+    left_in = effects_left_in(plates, params)
     left_out = [own or reason for own, reason in zip(wells.excluded, normalised.reason, strict=True)]
     return Screen(
         wells=[

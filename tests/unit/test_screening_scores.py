@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lysoquant.screening.scores import b_score, robust_z
+from lysoquant.screening.scores import b_score, inner_sd, outer_sd, robust_z
 from lysoquant.statistics.log_odds import empirical_logit
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -72,3 +72,18 @@ def test_b_score_is_undefined(values: list[float], rows: list[int], columns: lis
     )
 
     assert np.isnan(found).all(), why
+
+
+def test_active_ones_do_not_widen_the_inner_spread() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(3.0, 2.0, 100_000)
+    assert inner_sd(values) == pytest.approx(2.0, rel=0.01)
+    values[:10_000] += 20.0 * random.choice([-1, 1], 10_000)
+    assert inner_sd(values) == pytest.approx(2.0, rel=0.01)
+    assert outer_sd(values) == pytest.approx(2.0 * 1.2435, rel=0.01)
+    assert inner_sd(values * 10) == pytest.approx(10 * inner_sd(values))
+
+
+@pytest.mark.parametrize("values", [[1.0] * 5, [0.0]])
+def test_inner_spread_is_undefined_without_spread(values: list[float]) -> None:
+    assert np.isnan(inner_sd(np.array(values)))

@@ -16,6 +16,7 @@ from lysoquant.screening.hits import HIT_COLUMNS
 from lysoquant.screening.moderated import fit_prior
 from lysoquant.screening.params import ScreenParams
 from lysoquant.screening.plates import PLATE_COLUMNS
+from lysoquant.screening.scores import inner_sd, outer_sd
 from lysoquant.screening.screen import Screen, screen
 from lysoquant.screening.wells import Row
 
@@ -247,8 +248,11 @@ def spread_out_screen(wells_each: int) -> list[Row]:
     return [*rows, *(well(f"P{i:02}", d, "DMSO", "negative") for i, d in enumerate([-3, -2, -1, 1, 2, 3], start=1))]
 
 
-def test_p_values_by_the_bulk_are_those_of_the_formula() -> None:
-    result = found(spread_out_screen(3), normalise="robust_z")
+@pytest.mark.parametrize(("max_position_p", "spread_of"), [(0.0, inner_sd), (1.0, outer_sd)])
+def test_p_values_by_the_bulk_are_those_of_the_formula(max_position_p: float, spread_of: Any) -> None:
+    """Where the plate is flagged for position, the bulk's spread is told by its wings."""
+    result = found(spread_out_screen(3), normalise="robust_z", max_position_p=max_position_p)
+    assert ("drift" in str(result.plates[0]["flags"])) == bool(max_position_p)
     z = np.array([row["normalised"] for row in result.wells])[:-6].reshape(64, 3)
     controls = np.array([row["normalised"] for row in result.wells])[-6:]
     variances = np.append(z.var(axis=1, ddof=1), controls.var(ddof=1))
@@ -257,7 +261,7 @@ def test_p_values_by_the_bulk_are_those_of_the_formula() -> None:
     moderate = (prior.df * prior.variance + 2 * variances[:-1]) / (prior.df + 2)
     statistic = z.mean(axis=1) / np.sqrt(moderate / 3)
     scores = np.sign(statistic) * norm.isf(t.sf(np.abs(statistic), prior.df + 2))
-    spread = np.quantile(np.abs(scores - np.median(scores)), 0.8) / norm.ppf(0.9)
+    spread = spread_of(scores)
     expected = 2 * norm.sf(np.abs(scores - np.median(scores)) / spread)
     hits = by(result.hits, "condition")
     assert [hits[f"c{number}"]["p_value"] for number in range(64)] == pytest.approx(expected, rel=1e-6)
