@@ -165,6 +165,7 @@ def outcomes(
     effects: Sequence[float],
     screens: int,
     seed: int,
+    share_active: float = Design.share_active,
     on_kind: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Outcome]:
     """Outcome of every kind of screen under every normalisation.
@@ -177,6 +178,8 @@ def outcomes(
         Simulated screens of each kind; the same ones for every normalisation.
     seed : int
         Of the first screen of each kind.
+    share_active : float
+        See :class:`Design`.
     on_kind : callable
         Called with a few words as a kind is done.
     """
@@ -186,7 +189,7 @@ def outcomes(
         for null in get_args(ScreenParams.model_fields["null_distribution"].annotation)
     ]
     for (name, planted), count, effect in product(PLATE_EFFECTS.items(), replicates, effects):
-        design = Design(replicates=count, effect=effect, **planted)
+        design = Design(replicates=count, effect=effect, share_active=share_active, **planted)
         found = np.array([_judged(design, ways, seed + number) for number in range(screens)])
         for way, of_way in zip(ways, found.transpose(1, 2, 0), strict=True):
             power, false, hits = of_way
@@ -254,7 +257,7 @@ def judge(hits: Sequence[Row], truth: Mapping[str, float]) -> tuple[float, float
     called = {str(row["condition"]): float(row["effect"]) for row in hits if row["is_hit"]}
     right = sum(truth[name] * effect > 0 for name, effect in called.items())
     n_active = sum(effect != 0 for effect in truth.values())
-    return right / n_active, (len(called) - right) / max(1, len(called)), float(len(called))
+    return right / max(1, n_active), (len(called) - right) / max(1, len(called)), float(len(called))
 
 
 def _error(values: np.ndarray) -> float:

@@ -166,8 +166,17 @@ def statistics(runs: int, wells: str, cells: int, seed: int) -> None:
     show_default=True,
     help="Log odds by which active conditions differ.",
 )
+@click.option(
+    "--active",
+    type=click.FloatRange(0, 0.5),
+    default=0.05,
+    show_default=True,
+    help="Share of active conditions.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the screens.")
-def screen(output: Path, screens: int, replicates: tuple[int, ...], effects: tuple[float, ...], seed: int) -> None:
+def screen(
+    output: Path, screens: int, replicates: tuple[int, ...], effects: tuple[float, ...], active: float, seed: int
+) -> None:
     """Power and false discoveries of the hit list on simulated screens with planted hits and plate effects."""
     from lysoquant.benchmark.screening import PLATE_EFFECTS, outcomes, write_outcomes
     from lysoquant.progress import Progress
@@ -177,6 +186,7 @@ def screen(output: Path, screens: int, replicates: tuple[int, ...], effects: tup
             outcomes(
                 replicates=replicates,
                 effects=effects,
+                share_active=active,
                 screens=screens,
                 seed=seed,
                 on_kind=lambda done: progress.advance(note=done),

@@ -167,9 +167,10 @@ def inner_sd(values: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        NaN where the values have no spread.
+        NaN where four fifths of the values are equal.
     """
-    distance, found = np.abs(values - np.median(values)), outer_sd(values)
+    distance, found = np.abs(values - np.median(values)), robust_sd(values)
+    found = outer_sd(values) if np.isnan(found) else found
     for _ in range(_MAX_SWEEPS):
         before, inner = found, distance[distance <= _CUT * found]
         found = float(np.sqrt((inner**2).mean() / _VARIANCE_WITHIN_CUT)) if inner.size else float("nan")

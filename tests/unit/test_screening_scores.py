@@ -84,6 +84,11 @@ def test_active_ones_do_not_widen_the_inner_spread() -> None:
     assert inner_sd(values * 10) == pytest.approx(10 * inner_sd(values))
 
 
+def test_inner_spread_of_values_of_which_most_are_equal() -> None:
+    values = np.append(np.zeros(60), np.linspace(-3, 3, 40))
+    assert 0 < inner_sd(values) < outer_sd(values)
+
+
 @pytest.mark.parametrize("values", [[1.0] * 5, [0.0]])
 def test_inner_spread_is_undefined_without_spread(values: list[float]) -> None:
     assert np.isnan(inner_sd(np.array(values)))
