@@ -167,16 +167,15 @@ def inner_sd(values: NDArray[np.float64]) -> float:
     Returns
     -------
     float
-        NaN where four fifths of the values are equal.
+        That of :func:`outer_sd` where so many values are equal that the others lie far out.
     """
     distance, found = np.abs(values - np.median(values)), robust_sd(values)
-    found = outer_sd(values) if np.isnan(found) else found
     for _ in range(_MAX_SWEEPS):
         before, inner = found, distance[distance <= _CUT * found]
         found = float(np.sqrt((inner**2).mean() / _VARIANCE_WITHIN_CUT)) if inner.size else float("nan")
         if not abs(found - before) > _CONVERGED * before:
             break
-    return found if found > _NO_SPREAD else float("nan")
+    return found if found > _NO_SPREAD else outer_sd(values)
 
 
 @dataclass(frozen=True)

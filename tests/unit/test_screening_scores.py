@@ -86,7 +86,7 @@ def test_active_ones_do_not_widen_the_inner_spread() -> None:
 
 def test_inner_spread_of_values_of_which_most_are_equal() -> None:
     values = np.append(np.zeros(60), np.linspace(-3, 3, 40))
-    assert inner_sd(values) == pytest.approx(outer_sd(values), rel=0.1)
+    assert inner_sd(values) == outer_sd(values) > 1
 
 
 @pytest.mark.parametrize("values", [[1.0] * 5, [0.0]])
