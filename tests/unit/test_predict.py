@@ -36,6 +36,7 @@ def crop(seed: int, *shape: int) -> torch.Tensor:
 
 
 @given(length=st.integers(1, 400), poolings=st.integers(0, 6), coarse=st.integers(1, 12), share=st.floats(0, 0.49))
+@settings(deadline=None)
 def test_the_cuts_abut_and_cover_exactly(length: int, poolings: int, coarse: int, share: float) -> None:
     multiple = 2**poolings
     tile_px = coarse * multiple
@@ -95,6 +96,7 @@ def test_a_tile_that_does_not_fit_the_models_depth_is_refused() -> None:
 
 
 @given(start=st.integers(-90, 90), size=st.integers(1, 60), length=st.integers(1, 40))
+@settings(deadline=None)
 def test_beyond_the_edge_an_image_is_mirrored_as_by_numpy(start: int, size: int, length: int) -> None:
     padded = np.pad(np.arange(length), 200, mode="reflect")
     np.testing.assert_array_equal(mirrored(start, size, length).numpy(), padded[200 + start : 200 + start + size])
