@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -140,13 +139,15 @@ def test_the_next_place_is_read_while_jobs_of_the_last_are_done() -> None:
 
 @pytest.mark.parametrize("cores", [1, 2, 5])
 def test_jobs_of_one_place_run_side_by_side_and_no_more_than_cores(cores: int) -> None:
+    """Each job waits for as many others as there are cores."""
     lock, running, most = threading.Lock(), [0], [0]
+    together = threading.Barrier(cores)
 
     def job() -> None:
         with lock:
             running[0] += 1
             most[0] = max(most[0], running[0])
-        time.sleep(0.05)
+        together.wait(10)
         with lock:
             running[0] -= 1
 
