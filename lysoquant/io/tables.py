@@ -9,13 +9,16 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lysoquant.errors import StageError
 from lysoquant.record import whole_or_not_at_all
+
+if TYPE_CHECKING:  # aggregate makes no frame, and pandas would be a fifth of its start
+    import pandas as pd
 
 _ROW_GROUP_ROWS = 262_144
 _COMPRESSION = "zstd"

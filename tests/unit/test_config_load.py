@@ -47,7 +47,7 @@ def test_a_short_file_has_every_default(tmp_path: Path) -> None:
     assert (config.results, config.measure.min_area_um2, config.execution.wells_per_job.segment) == (
         "results",
         0.13,
-        12,
+        24,
     )
 
 

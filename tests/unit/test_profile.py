@@ -31,7 +31,7 @@ def sizes(project: Project) -> dict[str, int]:
 def test_a_profile_goes_before_the_project_stage_by_stage(project: Project, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("jobs: 3\nconfig:\n  wells_per_job: {segment: 48, measure: 24}\n")
     cut = cut_by_profile(project, tmp_path)
-    assert sizes(cut) == {"convert": 3, "cells": 8, "segment": 48, "measure": 24}
+    assert sizes(cut) == {"convert": 3, "cells": 16, "segment": 48, "measure": 24}
     assert cut.config.model_copy(update={"execution": project.config.execution}) == project.config
 
 
