@@ -5,10 +5,13 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 WORKERS ?= $(shell expr $(CORES) + 1)
 BIN := .venv/bin
 DEMO := demo
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# All cores at a time, which pip can't; some packages hold files of other Pythons.
+COMPILE := $(BIN)/python -m compileall -qq -j $(CORES) .venv/lib || true
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check accuracy reliability documents lock clean
+.PHONY: help setup demo test coverage check style types imports accuracy reliability documents lock clean
 
 help:
 	@echo "make setup   .venv with locked dependencies"
@@ -21,15 +24,17 @@ setup: .venv/ready
 .venv/ready: envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; set PYTHON=python3.11 or newer"; exit 2; }
 	$(PYTHON) -m venv .venv || { echo "error: no venv module; on Debian: apt-get install python3-venv"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) --requirement envs/requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(COMPILE)
 	@touch $@
 
 # Viewers without their dependencies: see envs/viewers.txt.
 .venv/ready-dev: .venv/ready envs/requirements-dev.lock envs/viewers.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement envs/viewers.txt
+	$(INSTALL) --requirement envs/requirements-dev.lock
+	$(INSTALL) --no-deps --requirement envs/viewers.txt
+	@$(COMPILE)
 	@touch $@
 
 demo: setup
@@ -47,9 +52,16 @@ coverage: .venv/ready-dev
 	$(BIN)/python -m coverage report --fail-under=90
 
 check: .venv/ready-dev
+	@$(MAKE) --no-print-directory --jobs=$(CORES) --output-sync style types imports
+
+style:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types:
 	$(BIN)/mypy
+
+imports:
 	$(BIN)/lint-imports
 
 # Every figure of docs/accuracy.md; about an hour on two cores.

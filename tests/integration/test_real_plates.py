@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,14 +124,15 @@ def test_what_is_no_plate_is_refused_with_the_way_out(
 
 
 def test_rings_by_a_pattern_end_with_tables(real_data: Path, tmp_path: Path) -> None:
-    project = tmp_path / "rings"
+    project, raw = tmp_path / "rings", tmp_path / "raw"
+    raw.mkdir()
+    image, *_ = sorted((real_data / "rings_guv").glob("*p1_t1_c*.tif"))  # the network takes half a minute for each
+    shutil.copy(image, raw)
     flags = ("--pattern", r"p1_t1_c(?P<field>\d)", "--pixel-size-um", "0.06", "--no-nucleus")
-    lysoquant(
-        "init", real_data / "rings_guv", "--output", project, "--lysosome", "channel_2", "--cargo", "channel_1", *flags
-    )
+    lysoquant("init", raw, "--output", project, "--lysosome", "channel_2", "--cargo", "channel_1", *flags)
     lysoquant("run", project, "--cores", "2")
     fields = pd.read_parquet(project / "results/tables/fields.parquet")
-    assert list(zip(fields.well, fields.field, fields.status, strict=True)) == [("A01", 0, "ok"), ("A01", 1, "ok")]
+    assert list(zip(fields.well, fields.field, fields.status, strict=True)) == [("A01", 0, "ok")]
     assert (fields.n_endolysosomes > 10).all()
 
 

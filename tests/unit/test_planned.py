@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,9 @@ def harmony(folder: Path, **choice: Any) -> Project:
     make_harmony(folder / "raw" / "Images", [*images, images[0]], without=[images[-1].file])
     made = initialise(raw=folder / "raw", project=folder / "p", **ROLES, **{"z": "max", **choice})  # type: ignore[arg-type]
     config = made.written[0]
-    config.write_text(config.read_text().replace("    convert: 8", "    convert: 1"))
+    text, found = re.subn(r"(?m)^    convert: \d+$", "    convert: 1", config.read_text())
+    assert found == 1
+    config.write_text(text)
     return load_project(folder / "p")
 
 

@@ -80,7 +80,7 @@ def test_a_reason_names_the_fault(spoiled: Path, well: str, word: str) -> None:
 
 
 def test_the_good_well_is_the_same_as_on_a_good_plate(spoiled: Path, tmp_path: Path) -> None:
-    good = make_project(tmp_path / "p", wells=ALL)
+    good = make_project(tmp_path / "p", wells=("B02",))
     assert run(good).returncode == 0
     tables = [pd.read_parquet(project / "results/tables/endolysosomes.parquet") for project in (good, spoiled)]
     first, second = (table[table.well == "B02"].reset_index(drop=True) for table in tables)
