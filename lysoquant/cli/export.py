@@ -116,7 +116,7 @@ def rocrate(project: Path, output: Path | None, license_url: str | None) -> None
     import lysoquant
     from lysoquant.config import load_project
     from lysoquant.export.crate import Sources, export_crate
-    from lysoquant.project.run import workflow_folder
+    from lysoquant.project.command import workflow_folder
 
     loaded = load_project(project.absolute())
     root = loaded.layout.project

@@ -16,12 +16,14 @@ from lysoquant.cli.storage import nearly_full, storage_named
 from lysoquant.config import Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.project.batches import Plan
+from lysoquant.project.command import profile_folder
 from lysoquant.project.doctor.before import check_before_run
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.lock import only_run
+from lysoquant.project.occupancy_table import occupancy_table
 from lysoquant.project.pilot import PilotWell, choose_pilot, pilot_text, plan_pilot
 from lysoquant.project.profile import cut_by_profile
-from lysoquant.project.run import check_model, occupancy_table, profile_folder, run_workflow
+from lysoquant.project.run import check_model, run_workflow
 from lysoquant.project.slurm import uses_slurm
 
 

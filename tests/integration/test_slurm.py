@@ -25,7 +25,7 @@ from on_slurm import (
 from slurm_cluster import Cluster, ask
 from tiny_project import ROOT, edit_config, make_project
 
-from lysoquant.project.run import workflow_folder
+from lysoquant.project.command import workflow_folder
 
 Record = Callable[[str, object], None]
 

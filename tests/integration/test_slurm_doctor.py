@@ -17,7 +17,7 @@ from on_slurm import SLOW
 from slurm_cluster import Cluster, ask, why_not
 from tiny_project import ROOT, edit_config, make_project
 
-from lysoquant.project.run import workflow_folder
+from lysoquant.project.command import workflow_folder
 
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
 LYSOQUANT = (sys.executable, "-m", "lysoquant.cli.main")

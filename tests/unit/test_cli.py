@@ -23,16 +23,14 @@ from lysoquant.cli.main import COMMANDS, cli, invoke
 from lysoquant.config import Config, Project
 from lysoquant.errors import InputError, StageError
 from lysoquant.layout import Layout
+from lysoquant.project import command as project_command
+from lysoquant.project import follow as project_follow
 from lysoquant.project import run as project_run
-from lysoquant.project.run import (
-    Follower,
-    command_prefix,
-    follow,
-    occupancy_table,
-    run_workflow,
-    snakemake_command,
-    workflow_folder,
-)
+from lysoquant.project.command import command_prefix, snakemake_command, workflow_folder
+from lysoquant.project.follow import follow
+from lysoquant.project.follower import Follower
+from lysoquant.project.occupancy_table import occupancy_table
+from lysoquant.project.run import run_workflow
 
 HEAVY = ("torch", "zarr", "pandas", "numpy", "snakemake", "skimage", "scipy", "dask")
 
@@ -207,7 +205,7 @@ def test_an_unknown_profile_is_an_error_that_lists_the_known() -> None:
 
 
 def test_an_installed_wheel_has_its_workflow_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project_run, "_PACKAGE", tmp_path / "site" / "lysoquant")
+    monkeypatch.setattr(project_command, "_PACKAGE", tmp_path / "site" / "lysoquant")
     with pytest.raises(StageError, match="no workflow beside or in"):
         workflow_folder()
     inside = tmp_path / "site" / "lysoquant" / "_workflow"
@@ -332,7 +330,7 @@ def test_an_interrupt_ends_the_workflow_too(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Follower, "feed", interrupt)
-    monkeypatch.setattr(project_run, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(project_follow, "_PATIENCE_S", 0.1)
     child = "import signal, sys, time\nprint('on', flush=True)\ntime.sleep(60)\n"
     start = time.monotonic()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.default_int_handler)

@@ -11,10 +11,10 @@ import pytest
 
 from lysoquant.errors import InputError, StageError
 from lysoquant.project import slurm
+from lysoquant.project.command import workflow_folder
 from lysoquant.project.doctor import cluster, probe
 from lysoquant.project.doctor.requests import Request, read_requests
 from lysoquant.project.forecast.jobs import Forecast, StageForecast
-from lysoquant.project.run import workflow_folder
 from lysoquant.project.slurm import Wanted, check_partitions, wanted
 
 Answers = Callable[..., Path]

@@ -10,8 +10,8 @@ from lysoquant.channels import Channels
 from lysoquant.config import Config, Execution, Project, WellsPerJob
 from lysoquant.errors import ConfigError
 from lysoquant.layout import Layout
+from lysoquant.project.command import profile_folder
 from lysoquant.project.profile import cut_by_config, cut_by_profile, profile_settings
-from lysoquant.project.run import profile_folder
 from lysoquant.vocabulary import BATCH_STAGES
 
 

@@ -11,8 +11,10 @@ import pytest
 
 from lysoquant.errors import InputError, StageError
 from lysoquant.project import slurm
+from lysoquant.project.command import workflow_folder
+from lysoquant.project.follow import follow
+from lysoquant.project.follower import Follower
 from lysoquant.project.resources import NEEDS, job_memory_mb, job_runtime_min
-from lysoquant.project.run import Follower, follow, workflow_folder
 from lysoquant.project.slurm import (
     cancel_jobs,
     check_folder,

@@ -12,9 +12,9 @@ from lysoquant.benchmark.workflow import Cost, make_project, measure, write_figu
 from lysoquant.cli.main import invoke
 from lysoquant.config import load_project
 from lysoquant.errors import InputError, StageError
+from lysoquant.project.command import profile_folder
 from lysoquant.project.inventory import plan_project
 from lysoquant.project.profile import cut_by_profile
-from lysoquant.project.run import profile_folder
 from lysoquant.vocabulary import BATCH_STAGES
 
 

@@ -11,7 +11,7 @@ from lysoquant.project.lock import hold_as_snakemake
 from lysoquant.project.pilot import plan_pilot
 from lysoquant.project.profile import cut_by_config
 from lysoquant.project.resources import job_memory_mb, job_runtime_min
-from lysoquant.project.run import command_prefix
+from lysoquant.project.command import command_prefix
 from lysoquant.source import source_digest
 
 # Wells of a pilot (`lysoquant run --pilot`); a profile may say how many wells a job takes, and nothing else may be here.

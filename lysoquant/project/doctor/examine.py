@@ -11,6 +11,7 @@ from lysoquant.config import Project, load_project
 from lysoquant.errors import LysoquantError
 from lysoquant.model.card import DEFAULT_MODEL
 from lysoquant.project.batches import model_file
+from lysoquant.project.command import profile_folder
 from lysoquant.project.doctor import cluster
 from lysoquant.project.doctor.environment import environment
 from lysoquant.project.doctor.finding import Finding, problem, warning
@@ -22,7 +23,6 @@ from lysoquant.project.forecast.jobs import Forecast, forecast, pending_wells
 from lysoquant.project.forecast.machine import machine_of
 from lysoquant.project.lock import holder, only_run
 from lysoquant.project.profile import cut_by_profile
-from lysoquant.project.run import profile_folder
 from lysoquant.project.slurm import uses_slurm, wanted
 from lysoquant.project.why import pending
 

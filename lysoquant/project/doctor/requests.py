@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lysoquant.errors import StageError
-from lysoquant.project.run import snakemake_command
+from lysoquant.project.command import snakemake_command
 from lysoquant.vocabulary import STAGES
 
 _RULE: Final = re.compile(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)*)", re.MULTILINE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from lysoquant.config import Project
 from lysoquant.project import limits
+from lysoquant.project.command import profile_folder
 from lysoquant.project.forecast.jobs import LOCAL_START_S, SLURM_START_S, Machine
-from lysoquant.project.run import profile_folder
 from lysoquant.project.slurm import uses_slurm, wanted
 
 
