@@ -15,7 +15,16 @@ from typing import Final
 _PACKAGE: Final = Path(__file__).parent
 
 _SOURCES: Final[dict[str, tuple[str, ...]]] = {
-    "convert": ("convert", "units.py", "io/raw", "io/arrays.py", "io/image_writer.py", "io/pyramid.py", "io/store.py"),
+    "convert": (
+        "convert",
+        "units.py",
+        "io/raw",
+        "io/arrays.py",
+        "io/image_writer.py",
+        "io/ngff_metadata.py",
+        "io/pyramid.py",
+        "io/store.py",
+    ),
     "cells": ("cells", "illumination/flat_field.py", "io/flat_fields.py", "io/rois.py"),
     "segment": (
         "segment",

@@ -12,7 +12,6 @@ index; NGFF 0.4 has none.
 from __future__ import annotations
 
 import errno
-import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,24 +25,28 @@ import numpy.typing as npt
 import zarr
 
 from lysoquant.errors import DamagedFieldError, FieldError, PlateError
-from lysoquant.files import files_below, open_file, require_metadata
+from lysoquant.files import files_below, require_metadata
 from lysoquant.io.image_writer import ImageWriter, display_window, write_label_levels
-from lysoquant.record import Json, write_text_atomic
+from lysoquant.io.ngff_metadata import (
+    METADATA,
+    OWN,
+    multiscale_of,
+    ome_of,
+    omero_channels,
+    read_attributes,
+    version_at,
+    write_attributes,
+    write_group,
+    zarr_format,
+)
+from lysoquant.record import Json
 from lysoquant.vocabulary import LABELS, NgffVersion, row_index, row_letters, split_well, well_order
-
-_OWN: Final = "lysoquant"
-"""Key of our own metadata, next to ``ome``."""
 
 _LINKED: Final = "linked"
 """Key in our own metadata: the image's levels are links to arrays of another plate."""
 
 _FILES: Final = "files"
 """Key in our own metadata: size of every file of an image's or a label image's levels, by name."""
-
-_METADATA: Final[dict[NgffVersion, str]] = {"0.5": "zarr.json", "0.4": ".zattrs"}
-
-_CHANNEL_COLOURS: Final = ("0000FF", "00FF00", "FF0000", "FFFFFF", "FFFF00", "00FFFF", "FF00FF")
-"""Display colours in acquisition order, which instruments as a rule take by wavelength."""
 
 
 _DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -116,12 +119,12 @@ class PlateStore:
             "field_count": max(wells.values()),
             "version": ngff_version,
         }
-        _write_group(path, ngff_version, {"plate": plate})
+        write_group(path, ngff_version, {"plate": plate})
         for row in dict.fromkeys(split_well(well)[0] for well in ordered):
-            _write_group(path / row, ngff_version, {})
+            write_group(path / row, ngff_version, {})
         for well in ordered:
             images = [{"path": str(index)} for index in range(wells[well])]
-            _write_group(path / _well_path(well), ngff_version, {"well": {"images": images, "version": ngff_version}})
+            write_group(path / _well_path(well), ngff_version, {"well": {"images": images, "version": ngff_version}})
         return cls(path=path, name=name, wells=ordered, ngff_version=ngff_version)
 
     @classmethod
@@ -133,8 +136,8 @@ class PlateStore:
         PlateError
             If there is no OME-Zarr plate at `path`.
         """
-        version = _version_at(path)
-        plate = None if version is None else _ome(_attributes(path, version), version).get("plate")
+        version = version_at(path)
+        plate = None if version is None else ome_of(read_attributes(path, version), version).get("plate")
         if version is None or not isinstance(plate, dict):
             raise PlateError(f"{path} is not an OME-Zarr plate (NGFF 0.4 or 0.5); run `lysoquant convert` first")
         try:
@@ -146,7 +149,7 @@ class PlateStore:
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns of the plate, as its metadata say."""
-        plate = _ome(_attributes(self.path, self.ngff_version), self.ngff_version)["plate"]
+        plate = ome_of(read_attributes(self.path, self.ngff_version), self.ngff_version)["plate"]
         return len(plate["rows"]), len(plate["columns"])
 
     def n_fields(self, well: str) -> int:
@@ -158,7 +161,7 @@ class PlateStore:
             If the plate has no such well or the well's metadata are missing.
         """
         folder = self._well(well)
-        entry = _ome(_attributes(folder, self.ngff_version), self.ngff_version).get("well")
+        entry = ome_of(read_attributes(folder, self.ngff_version), self.ngff_version).get("well")
         if not isinstance(entry, dict) or not isinstance(entry.get("images"), list):
             raise PlateError(f"{folder} has no well metadata; run `lysoquant convert` again")
         return len(entry["images"])
@@ -203,8 +206,8 @@ class FieldStore:
     @cached_property
     def _metadata(self) -> Json:
         """Metadata in which all that this class reads is there."""
-        attributes = _attributes(self.path, self.ngff_version)
-        if "multiscales" not in _ome(attributes, self.ngff_version):
+        attributes = read_attributes(self.path, self.ngff_version)
+        if "multiscales" not in ome_of(attributes, self.ngff_version):
             raise DamagedFieldError(f"field {self.name} has no readable image at {self.path}; {self.remedy}")
         try:
             _check_image(attributes, self.ngff_version)
@@ -221,7 +224,7 @@ class FieldStore:
 
     @property
     def _multiscale(self) -> Json:
-        return cast("Json", _ome(self._metadata, self.ngff_version)["multiscales"][0])
+        return cast("Json", ome_of(self._metadata, self.ngff_version)["multiscales"][0])
 
     @property
     def _axes(self) -> str:
@@ -231,7 +234,7 @@ class FieldStore:
     @property
     def channels(self) -> tuple[str, ...]:
         """Channel labels in the order of the image's first axis."""
-        return tuple(channel["label"] for channel in _ome(self._metadata, self.ngff_version)["omero"]["channels"])
+        return tuple(channel["label"] for channel in ome_of(self._metadata, self.ngff_version)["omero"]["channels"])
 
     @property
     def pixel_size_um(self) -> float:
@@ -257,7 +260,7 @@ class FieldStore:
     @property
     def attributes(self) -> Json:
         """What convert had to say of the field."""
-        return {key: value for key, value in self._metadata.get(_OWN, {}).items() if key not in (_FILES, _LINKED)}
+        return {key: value for key, value in self._metadata.get(OWN, {}).items() if key not in (_FILES, _LINKED)}
 
     def write_image(
         self,
@@ -321,11 +324,11 @@ class FieldStore:
         self, writer: ImageWriter, *, channels: Sequence[str], pixel_size_um: float, attributes: Json | None = None
     ) -> None:
         """Write the metadata of an image whose planes are all written; see :meth:`write_image`."""
-        multiscale = _multiscale(self.name, "cyx", pixel_size_um, levels=writer.n_levels, is_mean=True)
-        omero = {"channels": _omero_channels(channels, writer.dtype, writer.windows), "rdefs": {"model": "color"}}
+        multiscale = multiscale_of(self.name, "cyx", pixel_size_um, levels=writer.n_levels, is_mean=True)
+        omero = {"channels": omero_channels(channels, writer.dtype, writer.windows), "rdefs": {"model": "color"}}
         images: Json = {"multiscales": [multiscale], "omero": omero}
         own = (attributes or {}) | {_FILES: dict(sorted(writer.files.items()))}
-        _write_group(self.path, self.ngff_version, images, own)
+        write_group(self.path, self.ngff_version, images, own)
 
     def link_image(
         self,
@@ -355,16 +358,16 @@ class FieldStore:
         for level, array in enumerate(arrays):
             (self.path / str(level)).symlink_to(array)
         levels = len(arrays)
-        multiscale = _multiscale(self.name, axes, pixel_size_um, levels=levels, is_mean=True)
+        multiscale = multiscale_of(self.name, axes, pixel_size_um, levels=levels, is_mean=True)
         windows = [display_window(plane[:: 2 ** (levels - 1), :: 2 ** (levels - 1)]) for plane in planes]
-        omero = {"channels": _omero_channels(channels, planes[0].dtype, windows), "rdefs": {"model": "color"}}
+        omero = {"channels": omero_channels(channels, planes[0].dtype, windows), "rdefs": {"model": "color"}}
         images: Json = {"multiscales": [multiscale], "omero": omero}
         own = (attributes or {}) | {_LINKED: True} | _listing(self.path, levels)
-        _write_group(self.path, self.ngff_version, images, own)
+        write_group(self.path, self.ngff_version, images, own)
 
     def _remove_image(self) -> None:
         # Without metadata there is no image: a kill from here to the end leaves none rather than half of one.
-        (self.path / _METADATA[self.ngff_version]).unlink(missing_ok=True)
+        (self.path / METADATA[self.ngff_version]).unlink(missing_ok=True)
         self.__dict__.pop("_metadata", None)
         for level in self.path.glob("[0-9]*"):
             if level.is_symlink():
@@ -424,14 +427,14 @@ class FieldStore:
         files = write_label_levels(
             folder, labels, levels=self.n_levels, chunk=image.chunks[-2:], ngff_version=self.ngff_version
         )
-        multiscale = _multiscale(name, "yx", self.pixel_size_um, levels=self.n_levels, is_mean=False)
+        multiscale = multiscale_of(name, "yx", self.pixel_size_um, levels=self.n_levels, is_mean=False)
         image_label: Json = {"source": {"image": "../../"}, "version": self.ngff_version}
         if colours:
             image_label["colors"] = [
                 {"label-value": value, "rgba": [*colours[value], 255]} for value in sorted(colours)
             ]
         label: Json = {"multiscales": [multiscale], "image-label": image_label}
-        _write_group(folder, self.ngff_version, label, {_FILES: dict(sorted(files.items()))})
+        write_group(folder, self.ngff_version, label, {_FILES: dict(sorted(files.items()))})
         self._list_label(name)
 
     def read_label(self, name: str) -> npt.NDArray[Any]:
@@ -448,7 +451,7 @@ class FieldStore:
     def labels(self) -> tuple[str, ...]:
         """Names of the label images that are there."""
         folder = self.path / "labels"
-        names = _ome(_attributes(folder, self.ngff_version), self.ngff_version).get("labels")
+        names = ome_of(read_attributes(folder, self.ngff_version), self.ngff_version).get("labels")
         return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
     def write_table_group(self, name: str, attributes: Json) -> Path:
@@ -457,12 +460,12 @@ class FieldStore:
         Tables stand in no specification of NGFF: other readers pass them over.
         """
         folder = self.path / "tables" / name
-        _write_attributes(folder, self.ngff_version, attributes)
+        write_attributes(folder, self.ngff_version, attributes)
         return folder
 
     def list_tables(self, names: Sequence[str]) -> None:
         """Say which tables the field has, once they are there."""
-        _write_attributes(self.path / "tables", self.ngff_version, {"tables": list(names)})
+        write_attributes(self.path / "tables", self.ngff_version, {"tables": list(names)})
 
     def remove_tables(self) -> None:
         """Remove all tables of the field."""
@@ -472,12 +475,12 @@ class FieldStore:
     def _list_label(self, name: str) -> None:
         names = {*self.labels, name}
         ordered = [label for label in LABELS if label in names] + sorted(names.difference(LABELS))
-        _write_group(self.path / "labels", self.ngff_version, {"labels": ordered})
+        write_group(self.path / "labels", self.ngff_version, {"labels": ordered})
 
     def _array(self, path: str) -> zarr.Array[Any]:
         try:
             folder = require_metadata(self.path / path)
-            return zarr.open_array(folder, mode="r", zarr_format=_zarr_format(self.ngff_version))
+            return zarr.open_array(folder, mode="r", zarr_format=zarr_format(self.ngff_version))
         except _DAMAGE as error:
             _pass_on_faults_of_the_machine(error)
             raise DamagedFieldError(
@@ -499,10 +502,10 @@ class FieldStore:
     def _check_files(self, path: str, index: Sequence[int]) -> None:
         """Raises DamagedFieldError where a file of a level, or of one of its planes, is gone or of another size."""
         group, _, level = path.rpartition("/")
-        attributes = _attributes(self.path / group, self.ngff_version)
-        if "multiscales" not in _ome(attributes, self.ngff_version):
+        attributes = read_attributes(self.path / group, self.ngff_version)
+        if "multiscales" not in ome_of(attributes, self.ngff_version):
             raise DamagedFieldError(f"field {self.name}: {self.path / group} was not written to its end; {self.remedy}")
-        own = attributes.get(_OWN)
+        own = attributes.get(OWN)
         listed = own.get(_FILES) if isinstance(own, dict) else None
         if not isinstance(listed, dict):  # an image that others made
             files_below(self.path / path)
@@ -540,7 +543,7 @@ def _listing(folder: Path, levels: int) -> Json:
 
 def _check_image(attributes: Json, ngff_version: NgffVersion) -> None:
     """Raises KeyError, IndexError, TypeError or ValueError where something is missing or of another type."""
-    ome = _ome(attributes, ngff_version)
+    ome = ome_of(attributes, ngff_version)
     multiscale = ome["multiscales"][0]
     size = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"][-1]
     names = [channel["label"] for channel in ome["omero"]["channels"]]
@@ -565,8 +568,8 @@ def _make_room(path: Path, ngff_version: NgffVersion) -> None:
     """Remove a plate of the other version; refuse anything that is not a plate."""
     if not path.exists():
         return
-    version = _version_at(path)
-    if version is not None and "plate" in _ome(_attributes(path, version), version):
+    version = version_at(path)
+    if version is not None and "plate" in ome_of(read_attributes(path, version), version):
         if version != ngff_version:
             shutil.rmtree(path)
     elif not path.is_dir() or any(path.iterdir()):
@@ -581,84 +584,3 @@ def _well_path(well: str) -> str:
 def _well_entry(well: str) -> Json:
     row, column = split_well(well)
     return {"path": _well_path(well), "rowIndex": row_index(row), "columnIndex": column - 1}
-
-
-def _zarr_format(ngff_version: NgffVersion) -> Any:
-    return {"0.4": 2, "0.5": 3}[ngff_version]
-
-
-def _version_at(path: Path) -> NgffVersion | None:
-    return next((version for version, file in _METADATA.items() if (path / file).is_file()), None)
-
-
-def _attributes(folder: Path, ngff_version: NgffVersion) -> Json:
-    """Attributes of a group; empty where it is absent or damaged."""
-    try:
-        with open_file(folder / _METADATA[ngff_version]) as handle:
-            value = json.loads(handle.read().decode())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    if isinstance(value, dict) and ngff_version == "0.5":
-        value = value.get("attributes")
-    return value if isinstance(value, dict) else {}
-
-
-def _ome(attributes: Json, ngff_version: NgffVersion) -> Json:
-    value = attributes.get("ome", {}) if ngff_version == "0.5" else attributes
-    return value if isinstance(value, dict) else {}
-
-
-def _write_group(folder: Path, ngff_version: NgffVersion, ome: Json, own: Json | None = None) -> None:
-    """Write a group's metadata; the file of :data:`_METADATA` comes last, since it says that the group is whole."""
-    ours = {} if own is None else {_OWN: own}
-    if ngff_version == "0.5" and ome:
-        ome = {"ome": {"version": ngff_version, **ome}}
-    _write_attributes(folder, ngff_version, {**ome, **ours})
-
-
-def _write_attributes(folder: Path, ngff_version: NgffVersion, attributes: Json) -> None:
-    if ngff_version == "0.4":
-        _write_if_changed(folder / ".zgroup", {"zarr_format": 2})
-        _write_if_changed(folder / ".zattrs", attributes)
-    else:
-        _write_if_changed(folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes})
-
-
-def _write_if_changed(path: Path, value: Json) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    if not path.is_file() or path.read_bytes() != text.encode():
-        write_text_atomic(path, text)
-
-
-def _multiscale(name: str, axes: str, pixel_size_um: float, *, levels: int, is_mean: bool) -> Json:
-    """NGFF multiscale. The mean of 2 x 2 pixels lies half a pixel further in; every second pixel stays in place."""
-    has_size = math.isfinite(pixel_size_um)
-    size = pixel_size_um if has_size else 1.0
-    space: Json = {"type": "space", "unit": "micrometer"} if has_size else {"type": "space"}
-    types: dict[str, Json] = {"t": {"type": "time"}, "c": {"type": "channel"}, "z": {"type": "space"}}
-    datasets = []
-    for level in range(levels):
-        shift = (2**level - 1) / 2 * size if is_mean else 0.0
-        leading = len(axes) - 2
-        transformations: list[Json] = [{"type": "scale", "scale": [1.0] * leading + [size * 2**level] * 2}]
-        if shift:
-            transformations.append({"type": "translation", "translation": [0.0] * leading + [shift] * 2})
-        datasets.append({"path": str(level), "coordinateTransformations": transformations})
-    return {
-        "name": name,
-        "axes": [{"name": axis, **types.get(axis, space)} for axis in axes],
-        "datasets": datasets,
-        "type": "mean" if is_mean else "nearest",
-    }
-
-
-def _omero_channels(
-    channels: Sequence[str], dtype: np.dtype[Any], windows: Sequence[tuple[float, float]]
-) -> list[Json]:
-    """Labels, colours and display windows."""
-    entries = []
-    for index, (label, (start, end)) in enumerate(zip(channels, windows, strict=True)):
-        window = {"min": 0.0, "max": float(np.iinfo(dtype).max), "start": start, "end": max(end, start + 1)}
-        colour = _CHANNEL_COLOURS[index % len(_CHANNEL_COLOURS)] if len(channels) > 1 else "FFFFFF"
-        entries.append({"label": label, "color": colour, "active": True, "window": window})
-    return entries
