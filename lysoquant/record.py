@@ -68,10 +68,16 @@ class ArrayLike(Protocol):
 
 def digest_bytes(*parts: bytes) -> str:
     """SHA-256 of the parts, each preceded by its length, as 64 hex digits."""
+    return _digest_pieces(*([part] for part in parts))
+
+
+def _digest_pieces(*parts: Sequence[bytes | memoryview]) -> str:
+    """:func:`digest_bytes` of parts that lie in several pieces."""
     sha = hashlib.sha256()
-    for part in parts:
-        sha.update(len(part).to_bytes(8, "big"))
-        sha.update(part)
+    for pieces in parts:
+        sha.update(sum(map(len, pieces)).to_bytes(8, "big"))
+        for piece in pieces:
+            sha.update(piece)
     return sha.hexdigest()
 
 
@@ -91,14 +97,9 @@ def digest_array(array: ArrayLike) -> str:
 
 def digest_planes(planes: Sequence[ArrayLike]) -> str:
     """:func:`digest_array` of planes as if they lay in one array; each is in one piece of memory and is not copied."""
+    shape, dtype = (len(planes), *planes[0].shape), planes[0].dtype
     contents = [plane.data.cast("B") for plane in planes]
-    sha = hashlib.sha256()
-    for part in (repr((len(planes), *planes[0].shape)).encode(), planes[0].dtype.str.encode()):
-        sha.update(len(part).to_bytes(8, "big") + part)
-    sha.update(sum(map(len, contents)).to_bytes(8, "big"))
-    for content in contents:
-        sha.update(content)
-    return sha.hexdigest()
+    return _digest_pieces([repr(shape).encode()], [dtype.str.encode()], contents)
 
 
 def digest_file(path: Path) -> str:
